@@ -1,0 +1,63 @@
+"""Removing quarantined bytes for good, after one more look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from mlflow_cleanup.act.restore import restore
+from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
+from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.model.event import EventKind
+from mlflow_cleanup.model.item import Item, ItemState
+
+PauseAfter = Callable[[int], timedelta]
+
+
+def purge(items: Iterable[Item], tools: Tools, pause_after: PauseAfter) -> list[Item]:
+    """Purge items one by one; what is wanted again goes back instead. Returns the new states.
+
+    `pause_after` says how long to leave an item alone after so many failed attempts.
+    """
+    settled = []
+    for item in items:
+        if not tools.unhurried():
+            break
+        tools.refresh()
+        # What collided with live files is in nobody's way and goes when an operator says so.
+        if item.state is not ItemState.CONFLICT and tools.wanted(item) is not None:
+            settled += restore([item], tools)
+        else:
+            settled.append(_purge(item, tools, pause_after))
+    return settled
+
+
+def _purge(item: Item, tools: Tools, pause_after: PauseAfter) -> Item:
+    begun = replace(item, state=ItemState.PURGING, attempts=item.attempts + 1)
+    tools.ledger.items.put([begun], tools.now.aged_s)
+    try:
+        store = tools.store_of(item.location.root)
+        store.check()
+        result = store.purge(item, tools.unhurried)
+    except (CleanupError, OSError) as error:
+        return _failed(begun, str(error), tools, pause_after)
+    tools.ledger.items.add_freed(item.id, result.freed)
+    if result.complete:
+        done = replace(begun, state=ItemState.PURGED, error=None)
+        outcomes = Outcomes(tools)
+        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=result.freed))
+        outcomes.settle()
+        return done
+    if not result.failures:
+        return begun  # told to stop in the middle: it goes on in the next cycle
+    return _failed(begun, "; ".join(result.failures), tools, pause_after)
+
+
+def _failed(item: Item, error: str, tools: Tools, pause_after: PauseAfter) -> Item:
+    retry_s = tools.now.aged_s + pause_after(item.attempts).total_seconds()
+    failed = replace(item, error=error, retry_s=retry_s)
+    outcomes = Outcomes(tools)
+    outcomes.add(failed, event_of(EventKind.FAILED, failed, tools, error))
+    outcomes.settle()
+    return failed

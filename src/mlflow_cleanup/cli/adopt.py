@@ -1,0 +1,35 @@
+"""`mlflow-cleanup adopt`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from mlflow_cleanup.cli.options import connection, policy, settings_beside_server
+from mlflow_cleanup.errors import BadUsage
+
+
+@click.command()
+@click.argument("root", type=click.Path(file_okay=False, exists=True))
+@connection
+@policy
+def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
+    """Say that an artifact root belongs to this tracking database, whatever its marker said."""
+    from mlflow_cleanup.cycle import Workplace
+    from mlflow_cleanup.ledger.lease import Lease
+    from mlflow_cleanup.ledger.ledger import Ledger
+    from mlflow_cleanup.observe.places import slashed
+
+    settings = settings_beside_server(given)
+    real = slashed(os.path.realpath(root))
+    if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
+        raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
+    with Lease(settings.state_dir, "mlflow-cleanup adopt"):
+        workplace = Workplace(settings, Ledger.open(settings.state_dir))
+        try:
+            workplace.adopt(real)
+        finally:
+            workplace.close()
+    print(f"{real} belongs to {settings.database}")

@@ -1,0 +1,36 @@
+"""`mlflow-cleanup confirm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlflow_cleanup.cli.options import connection, state_dir_of
+from mlflow_cleanup.errors import BadUsage
+
+
+@click.command()
+@click.argument("plan_id")
+@click.option("--forget", is_flag=True, help="Forget the known runs instead; no file is touched.")
+@connection
+def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
+    """Let a plan that a safeguard refused go ahead.
+
+    It holds for exactly the situation that was refused; `mlflow-cleanup status` shows it.
+    """
+    from mlflow_cleanup.cli.by_hand import wake
+    from mlflow_cleanup.ledger.ledger import Ledger
+
+    state_dir = state_dir_of(given)
+    Ledger.read(state_dir).close()
+    ledger = Ledger.open(state_dir)
+    try:
+        if not ledger.refusals.answer(plan_id, "forget" if forget else "confirmed"):
+            raise BadUsage(
+                f"no refused plan {plan_id} is waiting; `mlflow-cleanup status` shows it"
+            )
+    finally:
+        ledger.close()
+    wake(state_dir)
+    print(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")

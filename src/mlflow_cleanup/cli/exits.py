@@ -1,0 +1,51 @@
+"""One table from error to exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from mlflow_cleanup.errors import (
+    BadUsage,
+    CleanupError,
+    DatabaseMissing,
+    LeaseHeld,
+    LedgerMissing,
+    NotATrackingDatabase,
+    PlanRefused,
+    ServerMissing,
+    StoreUnreachable,
+    TrackingUnreadable,
+    UnknownItems,
+    UnsupportedBackend,
+)
+
+DONE, UNEXPECTED, USAGE, NOT_CLEANED, REFUSED, LEASE = 0, 1, 2, 3, 4, 5
+
+EXIT_CODES: Mapping[type[CleanupError], int] = {
+    BadUsage: USAGE,
+    UnsupportedBackend: USAGE,
+    DatabaseMissing: USAGE,
+    NotATrackingDatabase: USAGE,
+    LedgerMissing: USAGE,
+    ServerMissing: USAGE,
+    UnknownItems: USAGE,
+    TrackingUnreadable: NOT_CLEANED,
+    StoreUnreachable: NOT_CLEANED,
+    PlanRefused: REFUSED,
+    LeaseHeld: LEASE,
+}
+
+
+def exit_code_of(error: CleanupError) -> int:
+    """Return the exit code of an error: its own class's, or the nearest base class's."""
+    for kind in type(error).__mro__:
+        if kind in EXIT_CODES:
+            return EXIT_CODES[kind]
+    return UNEXPECTED
+
+
+def fail(error: CleanupError) -> int:
+    """Print an error to stderr and return its exit code."""
+    print(f"mlflow-cleanup: {error}", file=sys.stderr)
+    return exit_code_of(error)

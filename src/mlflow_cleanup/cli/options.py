@@ -1,0 +1,227 @@
+"""The options that verbs share: each with its environment variable and its key in the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mlflow_cleanup.config import (
+    FILE,
+    Settings,
+    parse_duration,
+    read_file,
+    sqlite_path,
+    state_dir_for,
+)
+
+if TYPE_CHECKING:
+    from mlflow_cleanup.server.flags import Whereabout
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PREFIX = "MLFLOW_CLEANUP_"
+
+
+def setting(flag: str, **how: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own arguments
+    """Make an option with its environment variable `MLFLOW_CLEANUP_…`."""
+    name = flag.split("/")[0].lstrip("-").replace("-", "_")
+    variables = [PREFIX + name.upper(), *how.pop("also", ())]
+    return click.option(flag, envvar=variables, show_envvar=False, **how)
+
+
+def _load_file(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take the configuration file's values as defaults, below flags and environment."""
+    if path is None and not os.path.exists(FILE):
+        return
+    ctx.default_map = dict(read_file(Path(path or FILE), KEYS))
+
+
+_FILE_OPTION = click.option(
+    "--config",
+    envvar=PREFIX + "CONFIG",
+    type=click.Path(dir_okay=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_load_file,
+    help=f"Configuration file (default: {FILE} in this directory, if there).",
+)
+
+_STATE_DIR = setting(
+    "--state-dir",
+    type=click.Path(file_okay=False),
+    help="Where the ledger lies (default: .mlflow-cleanup beside the tracking database).",
+)
+
+_PLACES = (
+    setting(
+        "--backend-store-uri",
+        also=("MLFLOW_BACKEND_STORE_URI",),
+        help="The tracking database, as MLflow's server has it (default: sqlite:///mlflow.db).",
+    ),
+    setting(
+        "--artifacts-destination",
+        also=("MLFLOW_ARTIFACTS_DESTINATION",),
+        help="Where the server keeps proxied artifacts (default: ./mlartifacts).",
+    ),
+    setting(
+        "--registry-store-uri",
+        also=("MLFLOW_REGISTRY_STORE_URI",),
+        help="The model registry's database, where it is one of its own.",
+    ),
+    setting(
+        "--artifact-root",
+        multiple=True,
+        help="A further directory under which artifacts may lie; can be given several times.",
+    ),
+)
+
+_POLICY = (
+    setting(
+        "--retention",
+        default="7d",
+        show_default=True,
+        help="How long quarantined files stay restorable: 7d, 12h, 30m, 0 (purge at once).",
+    ),
+    setting(
+        "--poll-interval",
+        type=click.FloatRange(min=0.05),
+        default=2.0,
+        show_default=True,
+        help="Seconds between two looks at the database; file events make it quicker.",
+    ),
+    setting(
+        "--file-events/--no-file-events",
+        default=True,
+        help="Whether file events wake the monitor early (default: yes).",
+    ),
+    setting(
+        "--backlog",
+        type=click.Choice(["report", "include"]),
+        default="report",
+        show_default=True,
+        help="Runs deleted before the very first start: only report them, or handle them too.",
+    ),
+    setting(
+        "--vanished-share",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Refuse when more than this share of the active runs' rows vanish at once …",
+    ),
+    setting(
+        "--vanished-minimum",
+        type=click.IntRange(min=1),
+        default=10,
+        show_default=True,
+        help="… and at least this many.",
+    ),
+    setting(
+        "--allow-unknown-schema",
+        is_flag=True,
+        help="Act on a database of an MLflow version that is not known here.",
+    ),
+)
+
+KEYS = frozenset(
+    [
+        "state_dir",
+        "backend_store_uri",
+        "artifacts_destination",
+        "registry_store_uri",
+        "artifact_root",
+        "retention",
+        "poll_interval",
+        "file_events",
+        "backlog",
+        "vanished_share",
+        "vanished_minimum",
+        "allow_unknown_schema",
+    ]
+)
+"""The keys of the configuration file, as options are named."""
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the same values as JSON.")
+
+
+def _apply(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY))
+"""The options of `ui`: where MLflow keeps things is read from MLflow's own."""
+
+connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
+policy = _apply(_POLICY)
+
+
+def settings_of(
+    found: Whereabout, given: dict[str, Any], more_roots: Iterable[str] = ()
+) -> Settings:
+    """Make settings from where things are and the options given; raises BadUsage and others."""
+    from mlflow_cleanup.server.flags import local_path
+
+    here = os.getcwd()
+    database = sqlite_path(found.backend, here)
+    registry = sqlite_path(found.registry, here) if found.registry else database
+    named = (local_path(root, here) for root in given.get("artifact_root") or ())
+    roots = dict.fromkeys(root for root in (*named, *found.roots, *more_roots) if root)
+    state_dir = given.get("state_dir")
+    return Settings(
+        database=database,
+        roots=tuple(roots),
+        artifacts_destination=found.destination,
+        working_directory=here,
+        state_dir=Path(state_dir).absolute() if state_dir else state_dir_for(database),
+        retention=parse_duration(str(given.get("retention", "7d"))),
+        poll_interval_s=given.get("poll_interval", 2.0),
+        include_backlog=given.get("backlog") == "include",
+        vanished_share=given.get("vanished_share", 0.5),
+        vanished_minimum=given.get("vanished_minimum", 10),
+        allow_unknown_schema=given.get("allow_unknown_schema", False),
+        use_file_events=given.get("file_events", True),
+        registry=None if registry == database else registry,
+    )
+
+
+def settings_beside_server(given: dict[str, Any]) -> Settings:
+    """Make settings for every verb but `ui`, from the connection options."""
+    from mlflow_cleanup.server.flags import derive
+
+    here = os.getcwd()
+    flags = [
+        f"--{name.replace('_', '-')}={given[name]}"
+        for name in ("backend_store_uri", "artifacts_destination", "registry_store_uri")
+        if given.get(name)
+    ]
+    if not given.get("backend_store_uri") and (tracked := _tracking_uri()):
+        flags.append(f"--backend-store-uri={tracked}")
+    found = derive(flags, os.environ, here)
+    database = sqlite_path(found.backend, here)
+    # A client without a server puts artifacts beside the database that it makes.
+    return settings_of(found, given, [os.path.join(os.path.dirname(database), "mlruns")])
+
+
+def _tracking_uri() -> str | None:
+    """Return MLFLOW_TRACKING_URI where it names a database: a client's word for the same thing."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri if uri.startswith("sqlite") else None
+
+
+def state_dir_of(given: dict[str, Any]) -> Path:
+    """Say where the ledger lies, for verbs that only read it."""
+    if given.get("state_dir"):
+        return Path(given["state_dir"]).absolute()
+    from mlflow_cleanup.server.flags import default_backend
+
+    here = os.getcwd()
+    backend = given.get("backend_store_uri") or _tracking_uri() or default_backend(here)
+    return state_dir_for(sqlite_path(backend, here))

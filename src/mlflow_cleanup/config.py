@@ -1,0 +1,122 @@
+"""What an operator can set, as one frozen value; flags win over environment, file and defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
+from mlflow_cleanup.model.location import RESERVED
+
+FILE = "mlflow-cleanup.toml"
+DEFAULT_BACKEND = "sqlite:///mlflow.db"
+_UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the monitor needs to know.
+
+    `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact roots;
+    `artifacts_destination` is where proxied artifacts lie, None when that is no local directory;
+    `working_directory` is what relative artifact URIs are relative to. `registry` is the SQLite file of
+    a model registry kept apart, whose versions claim places too.
+    """
+
+    database: str
+    roots: tuple[str, ...]
+    artifacts_destination: str | None
+    working_directory: str
+    state_dir: Path
+    retention: timedelta = timedelta(days=7)
+    poll_interval_s: float = 2.0
+    include_backlog: bool = False
+    vanished_share: float = 0.5
+    vanished_minimum: int = 10
+    allow_unknown_schema: bool = False
+    use_file_events: bool = True
+    registry: str | None = None
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `7d`, `12h`, `30m`, `45s`, `1d12h` or `0`; raises BadUsage."""
+    stripped = text.strip().lower()
+    if stripped == "0":
+        return timedelta(0)
+    parts = _PART.findall(stripped)
+    if not parts or "".join(number + unit for number, unit in parts) != stripped:
+        raise BadUsage(
+            f"cannot read {text!r} as a length of time; write for example 7d, 12h, 30m, 1d12h, or 0"
+        )
+    try:
+        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError as error:
+        raise BadUsage(f"{text!r} is longer than can be counted") from error
+
+
+def sqlite_path(uri: str, working_directory: str) -> str:
+    """Return the absolute path of the database that a backend store URI names.
+
+    Raises UnsupportedBackend for anything but an SQLite file.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not re.fullmatch(r"sqlite(\+\w+)?", scheme):
+        raise UnsupportedBackend(redacted(uri), _hint(uri))
+    path = rest.partition("?")[0].removeprefix("/")
+    if not path or path == ":memory:":
+        raise UnsupportedBackend(uri, "Only a database in a file can be watched.")
+    # SQLAlchemy 2.1 decodes %20 and the like in the path, older ones do not: what is there decides.
+    readings = dict.fromkeys(
+        os.path.abspath(os.path.join(working_directory, reading))
+        for reading in (unquote(path), path)
+    )
+    there = [reading for reading in readings if os.path.exists(reading)]
+    if len(there) > 1:
+        raise BadUsage(f"{uri!r} can mean {' or '.join(there)}; both exist. Nothing was touched.")
+    return (there or list(readings))[0]
+
+
+def redacted(uri: str) -> str:
+    """Take user name and password out of a URI."""
+    return re.sub(r"://[^/@]*@", "://***@", uri)
+
+
+def state_dir_for(database: str) -> Path:
+    """Return where the ledger lies unless told otherwise: beside the tracking database."""
+    return Path(os.path.dirname(database)) / RESERVED
+
+
+def read_file(path: Path, keys: frozenset[str]) -> Mapping[str, Any]:
+    """Read a configuration file, keys written as the options are; raises BadUsage."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadUsage(f"the configuration file {path} cannot be read: {error}") from error
+    settings = {key.replace("-", "_"): value for key, value in content.items()}
+    if unknown := sorted(set(settings) - keys):
+        known = ", ".join(sorted(key.replace("_", "-") for key in keys))
+        raise BadUsage(f"{path}: unknown key(s) {', '.join(unknown)}; there are: {known}")
+    return settings
+
+
+def _hint(uri: str) -> str:
+    if re.match(r"(postgresql|mysql|mssql)(\+\w+)?:", uri):
+        return "Only SQLite tracking databases can be watched so far."
+    if re.match(r"(https?|databricks)\b", uri):
+        return "Run it beside the tracking server, with the server's own --backend-store-uri."
+    return (
+        "It is a file store, which keeps no database; `mlflow migrate-filestore` moves its metadata "
+        "to SQLite and leaves the artifacts where they are."
+    )

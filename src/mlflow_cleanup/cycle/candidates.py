@@ -1,0 +1,84 @@
+"""From rows and known runs to candidates that can be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timezone
+
+from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.margins import QUIET_BEFORE_IRREVERSIBLE
+from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.ledger.known import KnownRun, RunState
+from mlflow_cleanup.model.entity import run
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.snapshot import RunRow
+from mlflow_cleanup.model.verdict import Candidate, Gone
+
+_ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+
+
+def active(rows: Iterable[RunRow]) -> list[KnownRun]:
+    """Take down the active ones of the given rows."""
+    return [
+        KnownRun(row.run_id, RunState.ACTIVE, row.experiment_id, row.artifact_uri)
+        for row in rows
+        if not row.is_deleted
+    ]
+
+
+def backlog(rows: Iterable[RunRow]) -> list[KnownRun]:
+    """Take down the deleted ones of the given rows as deleted before our time."""
+    return [
+        KnownRun(row.run_id, RunState.BACKLOG, row.experiment_id, row.artifact_uri)
+        for row in rows
+        if row.is_deleted
+    ]
+
+
+def of(known: Iterable[KnownRun], sight: Sight, workplace: Workplace) -> list[Candidate]:
+    """Make candidates of known runs that left, with what their rows say, if they have one still."""
+    rows = sight.snapshot.departed if sight.snapshot else {}
+    return [_candidate(run_, rows.get(run_.run_id), sight, workplace) for run_ in known]
+
+
+def _candidate(
+    known: KnownRun, row: RunRow | None, sight: Sight, workplace: Workplace
+) -> Candidate:
+    uri = row.artifact_uri if row else known.artifact_uri
+    place = sight.places.locate(uri)
+    return Candidate(
+        entity=run(known.run_id),
+        place=place,
+        gone=Gone.DELETED if row else Gone.VANISHED,
+        name=row.name if row else None,
+        experiment_id=known.experiment_id,
+        deleted_at=_date(row.deleted_ms) if row else None,
+        still_writing=_still_writing(row, place, sight, workplace),
+    )
+
+
+def _still_writing(row: RunRow | None, place: object, sight: Sight, workplace: Workplace) -> bool:
+    """Tell whether a process may still be writing; asked only where nothing could be undone."""
+    if workplace.settings.retention or not isinstance(place, Location):
+        return False
+    if row is not None and row.status in _ENDED:
+        return False
+    try:
+        newest = workplace.store_of(place.root).newest_write(place)
+    except (CleanupError, OSError):
+        return True
+    if newest is None:
+        return False
+    return sight.now.at.timestamp() - newest < QUIET_BEFORE_IRREVERSIBLE.total_seconds()
+
+
+def _date(milliseconds: int | None) -> datetime | None:
+    try:
+        return (
+            None
+            if milliseconds is None
+            else datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+        )
+    except (OverflowError, ValueError, OSError):
+        return None  # a number that is no date says nothing about the run

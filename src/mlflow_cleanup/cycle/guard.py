@@ -1,0 +1,105 @@
+"""Whether a cycle may act at all: safeguards, refusals, and the operator's answer to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.departures import Departures
+from mlflow_cleanup.decide.safeguards import Facts, Limits, examine
+from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.plan import Refusal
+
+
+def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[str]:
+    """Return the artifact roots that cannot be seen; raises PlanRefused when nothing may be done.
+
+    A refusal is told once; it stands until the facts change or the operator answers.
+    """
+    unreachable, foreign = workplace.check_roots()
+    refusal = examine(_facts(workplace, sight, delta, foreign), _limits(workplace))
+    if refusal is None:
+        workplace.ledger.refusals.settle()
+        return unreachable
+    answer, is_new = workplace.ledger.refusals.answer_to(refusal, sight.now.at)
+    if answer == "forget":
+        _forget(workplace, sight, refusal)
+        raise Forgotten(refusal.plan_id, refusal.reason)
+    if answer == "confirmed":
+        _accept(workplace, sight, refusal, foreign)
+        return unreachable
+    if is_new:
+        _tell(workplace, sight, EventKind.REFUSED, refusal)
+    raise PlanRefused(refusal.plan_id, refusal.reason)
+
+
+class Forgotten(PlanRefused):
+    """The operator said that this is another database on purpose: the next cycle begins anew."""
+
+
+def _facts(
+    workplace: Workplace, sight: Sight, delta: Departures, foreign: Mapping[str, str]
+) -> Facts:
+    snapshot = sight.snapshot or sight.look()
+    known = workplace.ledger.known
+    return Facts(
+        known_identity=workplace.ledger.identity,
+        found_identity=snapshot.identity,
+        schema=snapshot.schema,
+        known_active=len(known.active),
+        vanished=delta.vanished,
+        returned=delta.arrived & known.ids(RunState.GONE, RunState.ORPHANED),
+        problems=snapshot.problems,
+        foreign_roots=tuple(f"{root} (of {owner})" for root, owner in sorted(foreign.items())),
+    )
+
+
+def _limits(workplace: Workplace) -> Limits:
+    settings = workplace.settings
+    return Limits(settings.vanished_share, settings.vanished_minimum, settings.allow_unknown_schema)
+
+
+def _accept(
+    workplace: Workplace, sight: Sight, refusal: Refusal, foreign: Mapping[str, str]
+) -> None:
+    """Go on as confirmed: what was found is how it is meant to be."""
+    for root in foreign:
+        workplace.adopt(root)
+    if sight.snapshot is not None:
+        workplace.ledger.set_identity(sight.snapshot.identity)
+    workplace.ledger.refusals.settle()
+    _tell(workplace, sight, EventKind.CONFIRMED, refusal)
+
+
+def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
+    """Forget the runs of another database; what the trash holds of them stays until told otherwise."""
+    ledger = workplace.ledger
+    held = [_set_aside(item, refusal) for item in ledger.items.in_state(*HELD)]
+    with ledger.transaction():
+        ledger.known.forget_all()
+        ledger.items.put(held, sight.now.aged_s)
+        ledger.set_identity(None)
+        ledger.refusals.settle()
+    workplace.forget_stores()
+    _tell(workplace, sight, EventKind.FORGOTTEN, refusal)
+
+
+def _set_aside(item: Item, refusal: Refusal) -> Item:
+    return replace(
+        item,
+        state=ItemState.CONFLICT,
+        by_hand=True,
+        error=f"its database was forgotten with plan {refusal.plan_id}; restore or purge it by hand",
+    )
+
+
+def _tell(workplace: Workplace, sight: Sight, kind: EventKind, refusal: Refusal) -> None:
+    event = Event(kind, sight.now.at, detail=refusal.reason, item_id=refusal.plan_id)
+    workplace.ledger.history.add([event])
+    workplace.tell(event)

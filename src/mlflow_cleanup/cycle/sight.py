@@ -1,0 +1,73 @@
+"""The latest read of the tracking database, read again only when it has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
+from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.model.item import Item
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.snapshot import Heads, Snapshot
+from mlflow_cleanup.model.verdict import Candidate, Keep, Verdict
+from mlflow_cleanup.observe.places import Places
+from mlflow_cleanup.observe.tracking import Wanted
+
+
+@dataclass(slots=True)
+class Sight:
+    """Snapshots of one cycle: verdicts are given from the last one."""
+
+    workplace: Workplace
+    now: Moment
+    unreachable: frozenset[str] = frozenset()
+    places: Places = field(init=False)
+    snapshot: Snapshot | None = field(init=False, default=None)
+    _version: tuple[int, int] | None = field(init=False, default=None)
+
+    def look(self, wanted: Wanted = lambda heads: ()) -> Snapshot:
+        """Read everything now."""
+        self.places = self.workplace.places()
+        # Taken before the read: a commit in between makes the next look read once more.
+        self._version = self.workplace.probe.version()
+        registry = self.workplace.registry
+        more = registry.version_claims(self.places) if registry is not None else ()
+        self.snapshot = self.workplace.tracking.snapshot(
+            wanted, self.places, fold=self.workplace.fold, more=more
+        )
+        return self.snapshot
+
+    def refresh(self) -> None:
+        """Read again unless no commit happened since; raises when claims can no longer be read."""
+        version = self.workplace.probe.version()
+        is_known = version is not None and version == self._version
+        if self.snapshot is not None and is_known and self.workplace.registry is None:
+            return
+        if problems := self.look().problems:
+            raise TrackingUnreadable("; ".join(problems))
+
+    @property
+    def ground(self) -> Ground:
+        """What verdicts are based on now."""
+        snapshot = self.snapshot or self.look()
+        return Ground(
+            heads=snapshot.heads,
+            claims=snapshot.claims,
+            retention=self.workplace.settings.retention,
+            aged_s=self.now.aged_s,
+            unreachable=self.unreachable,
+        )
+
+    @property
+    def heads(self) -> Heads:
+        """Which runs are active and deleted."""
+        return (self.snapshot or self.look()).heads
+
+    def judge(self, candidate: Candidate) -> Verdict:
+        """Give the verdict on a candidate, its path resolved anew."""
+        return judge_now(candidate, self.ground)
+
+    def wanted(self, item: Item) -> Keep | None:
+        """Say why an item is wanted back, None when it is not."""
+        return item_verdict(item, self.ground)

@@ -1,0 +1,211 @@
+"""One cycle, step by step. The clock is read once, at its beginning, and handed down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+
+from mlflow_cleanup.act.purge import purge
+from mlflow_cleanup.act.quarantine import quarantine
+from mlflow_cleanup.act.recover import recover
+from mlflow_cleanup.act.restore import restore
+from mlflow_cleanup.act.tools import Outcomes, Tools
+from mlflow_cleanup.cycle import candidates, upkeep
+from mlflow_cleanup.cycle.guard import admit
+from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.departures import Departures, compare
+from mlflow_cleanup.decide.planner import make_plan
+from mlflow_cleanup.decide.retention import due_in_s, pause_after
+from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.known import KnownRun, RunState
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.plan import Keeping, Plan
+from mlflow_cleanup.model.snapshot import Heads
+
+
+class Scope(str, Enum):
+    """How much a cycle looks at."""
+
+    CHANGES = "changes"
+    """Only what came or left since the last look: what has to be quick."""
+    EVERYTHING = "everything"
+    """All that is kept, held or due, late writes and sizes too: the upkeep."""
+
+
+class Cycle:
+    """Carries out cycles at one workplace. To be called by the holder of the lease, one at a time."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+        self._ledger = workplace.ledger
+
+    def run(self, scope: Scope = Scope.EVERYTHING) -> None:
+        """Do one pass.
+
+        Raises TrackingUnreadable, LedgerUnwritable or PlanRefused; whatever was begun by then is
+        settled, or is finished by the next pass.
+        """
+        now = self._ledger.now(self._workplace.clock())
+        sight = Sight(self._workplace, now)
+        if scope is Scope.CHANGES and self._only_arrivals():
+            return
+        sight.look(self._wanted_rows)
+        tools = self._tools(sight)
+        self._begin(sight)
+        delta = self._compare(sight.heads)
+        sight.unreachable = admit(self._workplace, sight, delta)
+        self._learn(sight, delta)
+        recover(tools)
+        if scope is Scope.EVERYTHING:
+            upkeep.find_late_writes(self._workplace, sight)
+        self._carry_out(self._plan(sight, scope), tools)
+        if scope is Scope.EVERYTHING:
+            upkeep.measure_sizes(self._workplace, now)
+            upkeep.report_backlog(self._workplace, sight)
+
+    def restore(self, run_ids: list[str]) -> list[Item]:
+        """Give back the files of runs by hand; returns the items in their new states."""
+        tools = self._by_hand()
+        items = self._ledger.items.of_runs(run_ids, *HELD)
+        return restore(items, tools, by_hand=True)
+
+    def purge(self, run_ids: list[str] | None) -> list[Item]:
+        """Purge quarantined items of runs by hand (None: all), whatever their retention."""
+        tools = self._by_hand()
+        items = (
+            self._ledger.items.in_state(*HELD)
+            if run_ids is None
+            else self._ledger.items.of_runs(run_ids, *HELD)
+        )
+        return purge(items, tools, pause_after)
+
+    def _by_hand(self) -> Tools:
+        """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
+        now = self._ledger.now(self._workplace.clock())
+        sight = Sight(self._workplace, now)
+        sight.look(self._wanted_rows)
+        self._begin(sight)
+        sight.unreachable = admit(self._workplace, sight, self._compare(sight.heads))
+        return self._tools(sight)
+
+    def _tools(self, sight: Sight) -> Tools:
+        return Tools(
+            ledger=self._ledger,
+            store_of=self._workplace.store_of,
+            now=sight.now,
+            retention=self._workplace.settings.retention,
+            refresh=sight.refresh,
+            judge=sight.judge,
+            wanted=sight.wanted,
+            keep_going=lambda: not self._workplace.stop.is_set(),
+            unhurried=self._workplace.unhurried,
+            tell=self._workplace.tell,
+        )
+
+    def _compare(self, heads: Heads) -> Departures:
+        known = self._ledger.known
+        return compare(known.active, known.others, heads)
+
+    def _only_arrivals(self) -> bool:
+        """Learn new active runs and return True when nothing else happened: the usual case."""
+        if self._ledger.identity is None:
+            return False
+        delta = self._compare(self._workplace.tracking.heads())
+        if delta.orphaned or delta.arrived & self._ledger.known.others:
+            return False
+        if delta.arrived:
+            rows = self._workplace.tracking.rows(delta.arrived)
+            self._ledger.known.learn(candidates.active(rows.values()))
+        return True
+
+    def _wanted_rows(self, heads: Heads) -> frozenset[str]:
+        """Say whose rows are needed: of those who left, came, or are kept."""
+        delta = self._compare(heads)
+        if self._ledger.identity is None:
+            return heads.active | heads.deleted
+        return delta.orphaned | delta.arrived | self._ledger.known.ids(RunState.ORPHANED)
+
+    def _begin(self, sight: Sight) -> None:
+        """On the very first look, take what is there as given: deleted runs are the backlog."""
+        snapshot = sight.snapshot
+        if snapshot is None or self._ledger.identity is not None:
+            return
+        rows = list(snapshot.departed.values())
+        backlog = candidates.backlog(rows)
+        with self._ledger.transaction():
+            self._ledger.set_identity(snapshot.identity)
+            self._ledger.known.learn([*candidates.active(rows), *backlog])
+        self._workplace.forget_stores()
+
+    def _learn(self, sight: Sight, delta: Departures) -> None:
+        snapshot = sight.snapshot
+        if snapshot is None:
+            return
+        rows, known = snapshot.departed, self._ledger.known
+        came = candidates.active(rows[id_] for id_ in delta.arrived if id_ in rows)
+        left = [
+            KnownRun(id_, RunState.ORPHANED, row and row.experiment_id, row and row.artifact_uri)
+            for id_ in delta.orphaned
+            for row in [rows.get(id_)]
+        ]
+        with self._ledger.transaction():
+            known.learn([*came, *left])
+            if snapshot.identity != self._ledger.identity:
+                self._ledger.set_identity(snapshot.identity)
+        if self._workplace.settings.include_backlog:
+            known.move(dict.fromkeys(known.ids(RunState.BACKLOG), RunState.ORPHANED))
+
+    def _plan(self, sight: Sight, scope: Scope) -> Plan:
+        kept = self._ledger.known.in_state(RunState.ORPHANED)
+        items = self._ledger.items.in_state(*HELD)
+        if scope is Scope.CHANGES:
+            items = [item for item in items if item.entity.id in sight.heads.active]
+        return make_plan(candidates.of(kept, sight, self._workplace), items, sight.ground)
+
+    def _carry_out(self, plan: Plan, tools: Tools) -> None:
+        restore(plan.restore, tools)
+        self._hold_again(plan.hold_again, tools.now)
+        self._note_kept(plan.keep, tools)
+        quarantine(plan.quarantine, tools)
+        purge(plan.purge, tools, pause_after)
+
+    def next_due_s(self) -> float | None:
+        """Say in how many seconds the next purge falls due (0: now); None: none is waiting."""
+        now = self._ledger.now(self._workplace.clock())
+        retention = self._workplace.settings.retention
+        held = self._ledger.items.in_state(ItemState.QUARANTINED, ItemState.PURGING)
+        waits = (due_in_s(item, retention, now.aged_s) for item in held)
+        return min(waits, default=None)
+
+    def _hold_again(self, items: tuple[Item, ...], now: Moment) -> None:
+        if not items:
+            return
+        again = [
+            replace(
+                item,
+                state=ItemState.QUARANTINED,
+                quarantined_at=now.at,
+                quarantined_s=now.aged_s,
+                error=None,
+            )
+            for item in items
+        ]
+        self._ledger.items.put(again, now.aged_s)
+
+    def _note_kept(self, kept: tuple[Keeping, ...], tools: Tools) -> None:
+        """Tell why something is kept: once for each reason."""
+        known = {run.run_id: run.kept for run in self._ledger.known.in_state(RunState.ORPHANED)}
+        outcomes = Outcomes(tools)
+        news = {}
+        for step in kept:
+            entity, reason = step.candidate.entity, str(step.verdict)
+            if known.get(entity.id) != reason:
+                news[entity.id] = reason
+                outcomes.events.append(
+                    Event(EventKind.KEPT, tools.now.at, entity, step.candidate.name, reason)
+                )
+        self._ledger.known.keep(news)
+        outcomes.settle()

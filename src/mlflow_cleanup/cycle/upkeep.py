@@ -1,0 +1,80 @@
+"""What is looked after between changes: late writes, sizes not measured yet, the backlog."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from mlflow_cleanup.cycle import candidates
+from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.margins import LATE_WRITES_WATCHED
+from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import Held, Item, ItemState, Size
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.verdict import Garbage
+
+
+def find_late_writes(workplace: Workplace, sight: Sight) -> None:
+    """Find places that were dealt with and have files again: their runs are orphaned once more."""
+    ledger = workplace.ledger
+    since_s = sight.now.aged_s - LATE_WRITES_WATCHED.total_seconds()
+    gone = ledger.known.ids(RunState.GONE)
+    again = set()
+    for item in ledger.items.settled_since(since_s):
+        is_away = item.held is not Held.IN_PLACE or item.state is not ItemState.QUARANTINED
+        if not is_away or item.entity.id not in gone or item.location.root in sight.unreachable:
+            continue
+        try:
+            if workplace.store_of(item.location.root).exists(item.location):
+                again.add(item.entity.id)
+        except CleanupError:
+            continue  # a root that went away just now: next time
+    ledger.known.move(dict.fromkeys(again, RunState.ORPHANED))
+
+
+def measure_sizes(workplace: Workplace, now: Moment) -> None:
+    """Measure what is in the trash and was too large to be measured at once."""
+    ledger = workplace.ledger
+    for item in ledger.items.in_state(ItemState.QUARANTINED):
+        if item.size is None and workplace.unhurried():
+            size = _size_of(workplace, item)
+            if size is not None:
+                ledger.items.put([replace(item, size=size)], now.aged_s)
+
+
+def report_backlog(workplace: Workplace, sight: Sight) -> None:
+    """Say once how many runs had been deleted before the first start, and what they hold."""
+    ledger = workplace.ledger
+    backlog = ledger.known.in_state(RunState.BACKLOG)
+    if not backlog or ledger.fact("backlog") is not None:
+        return
+    total, count = Size(), 0
+    for candidate in candidates.of(backlog, sight, workplace):
+        if not isinstance(sight.judge(candidate), Garbage) or not isinstance(
+            candidate.place, Location
+        ):
+            continue
+        size = _size_of(workplace, candidate.place)
+        if not workplace.unhurried():
+            return  # something more urgent; the next upkeep counts again
+        if size is not None and size.files:
+            total, count = total + size, count + 1
+    ledger.set_fact(
+        "backlog", json.dumps({"runs": count, "files": total.files, "bytes": total.bytes})
+    )
+    if count:
+        event = Event(EventKind.BACKLOG, sight.now.at, detail=str(count), size=total)
+        ledger.history.add([event])
+        workplace.tell(event)
+
+
+def _size_of(workplace: Workplace, what: Item | Location) -> Size | None:
+    root = what.root if isinstance(what, Location) else what.location.root
+    try:
+        return workplace.store_of(root).measure(what, workplace.unhurried)
+    except (CleanupError, OSError):
+        return None  # unreadable: its size is told when it is purged

@@ -1,0 +1,126 @@
+"""Everything a cycle works with, opened once: tracking database, ledger, stores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mlflow_cleanup.config import Settings
+from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable
+from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
+from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.location import Whereabouts
+from mlflow_cleanup.model.snapshot import BackendIdentity
+from mlflow_cleanup.observe.changes import ChangeProbe
+from mlflow_cleanup.observe.places import Places, fold_for, slashed
+from mlflow_cleanup.observe.tracking import TrackingDatabase
+from mlflow_cleanup.stores.local.marker import Owner
+from mlflow_cleanup.stores.local.store import LocalStore
+
+
+def real_roots(settings: Settings) -> list[str]:
+    """Return the configured roots by their real paths."""
+    return sorted({slashed(os.path.realpath(root)) for root in settings.roots})
+
+
+def _ignore(_: Event) -> None:
+    """Tell nobody."""
+
+
+@dataclass(slots=True)
+class Workplace:
+    """The open parts. One thread at a time works here.
+
+    `stop` ends long work between two steps; `is_called` says that something more urgent came in.
+    """
+
+    settings: Settings
+    ledger: Ledger
+    tell: Callable[[Event], None] = _ignore
+    clock: Callable[[], Reading] = read_clocks
+    stop: threading.Event = field(default_factory=threading.Event)
+    is_called: Callable[[], bool] = lambda: False
+    tracking: TrackingDatabase = field(init=False)
+    registry: TrackingDatabase | None = field(init=False, default=None)
+    probe: ChangeProbe = field(init=False)
+    _stores: dict[str, LocalStore] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tracking = TrackingDatabase(self.settings.database)
+        if self.settings.registry is not None:
+            self.registry = TrackingDatabase(self.settings.registry)
+        self.probe = ChangeProbe(self.settings.database)
+
+    @property
+    def fold(self) -> Callable[[str], str]:
+        """The folding of paths that this system's file systems do."""
+        return fold_for(platform.system())
+
+    def places(self) -> Places:
+        """Return a fresh view of where artifact URIs lead."""
+        destination = self.settings.artifacts_destination
+        where = Whereabouts(
+            working_directory=slashed(self.settings.working_directory),
+            artifacts_destination=slashed(destination) if destination else None,
+            windows=platform.system() == "Windows",
+        )
+        return Places(self.settings.roots, where)
+
+    def unhurried(self) -> bool:
+        """Tell whether long work may go on."""
+        return not self.stop.is_set() and not self.is_called()
+
+    def store_of(self, root: str) -> LocalStore:
+        """Return the store of an artifact root, by its real path."""
+        if root not in self._stores:
+            known = self.ledger.roots().get(root)
+            self._stores[root] = LocalStore(
+                root,
+                Owner(self.settings.database, self.ledger.identity or BackendIdentity({})),
+                is_marked=known is not None and known.is_marked,
+                wait=self.stop.wait,
+            )
+        return self._stores[root]
+
+    def forget_stores(self) -> None:
+        """Open stores anew: whose root it is, or whether it was marked, has changed."""
+        self._stores.clear()
+
+    def check_roots(self) -> tuple[frozenset[str], dict[str, str]]:
+        """Look at every configured root; return those that cannot be seen, and foreign ones' owners."""
+        unreachable, foreign = set(), {}
+        known = self.ledger.roots()
+        for root in real_roots(self.settings):
+            problem = None
+            try:
+                self.store_of(root).mark()
+            except ForeignOwner as error:
+                foreign[root] = error.owner
+                problem = str(error)
+            except StoreUnreachable as error:
+                unreachable.add(root)
+                problem = str(error)
+            was = known.get(root)
+            is_marked = problem is None or (was is not None and was.is_marked)
+            if was is None or (was.is_marked, was.problem) != (is_marked, problem):
+                self.ledger.note_root(root, is_marked=is_marked, problem=problem)
+        return frozenset(unreachable), foreign
+
+    def adopt(self, root: str) -> None:
+        """Make a root this database's own, whatever its marker says; for the operator's word only."""
+        identity = self.tracking.identity()
+        owner = Owner(self.settings.database, identity)
+        LocalStore(root, owner, wait=self.stop.wait).adopt()
+        self.ledger.note_root(root, is_marked=True, problem=None)
+        event = Event(EventKind.ADOPTED, utc(self.clock().wall_s), detail=root)
+        self.ledger.history.add([event])
+        self.forget_stores()
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.probe.close()
+        self.ledger.close()

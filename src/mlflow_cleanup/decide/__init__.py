@@ -1,0 +1,1 @@
+"""Judging, planning and refusing: pure functions of facts, without I/O and without a clock."""

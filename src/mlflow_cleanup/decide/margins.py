@@ -1,0 +1,26 @@
+"""All safety margins in one place, each with its reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+DEFAULT_RETENTION = timedelta(days=7)
+"""A week: a deletion by mistake is noticed by the end of the next working week."""
+
+QUIET_BEFORE_IRREVERSIBLE = timedelta(hours=1)
+"""With retention 0, a run that never ended is left until nothing was written for so long: nothing
+could give back what a process still writing loses."""
+
+VANISHED_SHARE = 0.5
+VANISHED_MINIMUM = 10
+"""Rows of active runs that disappear without a delete are an accident until shown otherwise: more
+than this share, and at least this many, refuse the plan. Every known one always does."""
+
+RETRY_FIRST = timedelta(minutes=1)
+RETRY_LONGEST = timedelta(hours=6)
+"""Pauses between attempts to purge what would not go: doubled each time, so that a file somebody
+holds open for a day costs a handful of attempts."""
+
+LATE_WRITES_WATCHED = timedelta(days=7)
+"""A process may go on writing into a deleted run; for so long after the purge its place is looked at
+again. What is written later is found by comparing storage with the database."""

@@ -1,0 +1,101 @@
+"""Making a cycle's plan from verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from mlflow_cleanup.decide.garbage import judge
+from mlflow_cleanup.decide.retention import is_due
+from mlflow_cleanup.model.claim import ClaimIndex
+from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
+from mlflow_cleanup.model.snapshot import Heads
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Kept, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What verdicts are based on: one read of the database, the retention, and ledger time.
+
+    `unreachable` are artifact roots that cannot be seen now.
+    """
+
+    heads: Heads
+    claims: ClaimIndex
+    retention: timedelta
+    aged_s: float
+    unreachable: frozenset[str] = frozenset()
+
+
+def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
+    """Judge every candidate and every item held, and order what follows from it."""
+    quarantine, keep = [], []
+    for candidate in candidates:
+        verdict = judge_now(candidate, ground)
+        if isinstance(verdict, Garbage):
+            quarantine.append(Quarantine(candidate, verdict))
+        else:
+            keep.append(Keeping(candidate, verdict))
+    held = list(items)
+    wanted = [
+        item
+        for item in held
+        if is_wanted_back(item, ground) and item.location.root not in ground.unreachable
+    ]
+    wanted_ids = {item.id for item in wanted}
+    due = [
+        item
+        for item in held
+        if item.id not in wanted_ids
+        and item.location.root not in ground.unreachable
+        and is_due(item, ground.retention, ground.aged_s)
+    ]
+    return Plan(
+        restore=tuple(_newest_first(wanted)),
+        hold_again=tuple(item for item in held if is_unclaimed_rest(item, ground)),
+        quarantine=tuple(quarantine),
+        keep=tuple(keep),
+        purge=tuple(due),
+    )
+
+
+def judge_now(candidate: Candidate, ground: Ground) -> Verdict:
+    """Judge a candidate against one read of the database: an active run is never garbage."""
+    if candidate.entity.id in ground.heads.active:
+        return Keep(Kept.ACTIVE)
+    verdict = judge(candidate, ground.claims)
+    place = candidate.place
+    if isinstance(verdict, Garbage) and isinstance(place, Location):
+        if place.root in ground.unreachable:
+            return Keep(Kept.UNREACHABLE, place.root)
+    return verdict
+
+
+def item_verdict(item: Item, ground: Ground) -> Keep | None:
+    """Return why an item's bytes are wanted at their origin, or None when nobody wants them."""
+    if item.entity.id in ground.heads.active:
+        return Keep(Kept.ACTIVE)
+    if item.entity in ground.claims.pinned:
+        return Keep(Kept.PINNED)
+    claim = ground.claims.on_place(item.location.path) or ground.claims.on_run(item.entity.id)
+    return Keep(Kept.LIVE_CLAIM, str(claim.holder)) if claim else None
+
+
+def is_wanted_back(item: Item, ground: Ground) -> bool:
+    """Tell whether an item must be restored: a collision that was reported once is not tried again."""
+    return item.state is not ItemState.CONFLICT and item_verdict(item, ground) is not None
+
+
+def is_unclaimed_rest(item: Item, ground: Ground) -> bool:
+    """Tell whether what a restore left in the trash has lost its entity again."""
+    return (
+        item.state is ItemState.CONFLICT and not item.by_hand and item_verdict(item, ground) is None
+    )
+
+
+def _newest_first(items: list[Item]) -> list[Item]:
+    """Order restores so that of several versions of one file the newest gets its place back."""
+    return sorted(items, key=lambda item: item.quarantined_s, reverse=True)

@@ -1,0 +1,128 @@
+"""What `doctor` finds: each finding says what it means and what to do. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_cleanup.config import Settings
+from mlflow_cleanup.cycle.workplace import real_roots
+from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
+from mlflow_cleanup.ledger.lease import current_holder
+from mlflow_cleanup.model.location import RESERVED
+from mlflow_cleanup.observe.tracking import TrackingDatabase
+from mlflow_cleanup.report.text import printable
+from mlflow_cleanup.stores.local.marker import Owner
+from mlflow_cleanup.stores.local.store import LocalStore
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `level` is "good", "note" or "bad"."""
+
+    level: str
+    subject: str
+    text: str
+
+    def values(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"level": self.level, "subject": self.subject, "text": self.text}
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at database, roots and state directory."""
+    return [*_database(settings), *_roots(settings), *_state(settings)]
+
+
+def findings_text(findings: list[Finding]) -> str:
+    """Render findings, one line each."""
+    marks = {"good": "ok  ", "note": "note", "bad": "BAD "}
+    return "\n".join(
+        printable(f"{marks[item.level]}  {item.subject}: {item.text}") for item in findings
+    )
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    try:
+        layout = TrackingDatabase(settings.database).layout()
+        heads = TrackingDatabase(settings.database).heads()
+    except CleanupError as error:
+        yield Finding("bad", "database", str(error))
+        return
+    counts = f"{len(heads.active)} active and {len(heads.deleted)} deleted run(s)"
+    yield Finding("good", "database", f"{settings.database} can be read: {counts}")
+    revision = layout.schema.revision
+    if layout.schema.is_known:
+        yield Finding("good", "schema", f"revision {revision} is known")
+    else:
+        meaning = "it is watched, but nothing is moved unless --allow-unknown-schema is given"
+        yield Finding(
+            "bad", "schema", f"revision {revision} is not known to this version; {meaning}"
+        )
+
+
+def _roots(settings: Settings) -> Iterator[Finding]:
+    for root in real_roots(settings):
+        if not os.path.exists(root):
+            meaning = "MLflow makes it with the first artifact; until then nothing there is judged"
+            yield Finding("note", f"root {root}", f"does not exist yet; {meaning}")
+            continue
+        problem = _owner_problem(settings, root)
+        if problem is not None:
+            yield Finding("bad", f"root {root}", problem)
+        elif not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            meaning = "runs cannot be moved to the trash; run this as the user that MLflow runs as"
+            yield Finding("bad", f"root {root}", f"cannot be written; {meaning}")
+        else:
+            yield Finding("good", f"root {root}", "can be read and written")
+            yield from _other_file_systems(root)
+
+
+def _owner_problem(settings: Settings, root: str) -> str | None:
+    try:
+        identity = TrackingDatabase(settings.database).identity()
+        LocalStore(root, Owner(settings.database, identity), wait=lambda _: None).check()
+    except (ForeignOwner, StoreUnreachable) as error:
+        return str(error)
+    except CleanupError:
+        return None  # the database's own finding says it
+    return None
+
+
+def _other_file_systems(root: str) -> Iterator[Finding]:
+    """Quarantine is a rename, which cannot leave a file system."""
+    device = os.stat(root).st_dev
+    try:
+        children = [entry for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        other = [
+            entry.name for entry in children if entry.stat(follow_symlinks=False).st_dev != device
+        ]
+    except OSError as error:
+        yield Finding("bad", f"root {root}", f"cannot be listed: {error}")
+        return
+    for name in other:
+        what = (
+            "has the trash on another file system"
+            if name == RESERVED
+            else "is a file system of its own"
+        )
+        meaning = "deleted runs there are held in place until they are purged"
+        yield Finding("note", f"root {root}", f"{name} {what}; {meaning}")
+
+
+def _state(settings: Settings) -> Iterator[Finding]:
+    directory = settings.state_dir
+    where = directory if directory.exists() else directory.parent
+    if not os.access(where, os.W_OK | os.X_OK):
+        yield Finding(
+            "bad", "ledger", f"{directory} cannot be written; nothing is moved without it"
+        )
+    else:
+        yield Finding("good", "ledger", f"{directory} can be written")
+    holder = current_holder(directory)
+    if holder is None:
+        yield Finding("note", "monitor", "none is running; deletes are found at the next start")
+    else:
+        yield Finding("good", "monitor", f"running: {holder}")

@@ -1,0 +1,165 @@
+"""Everything that can go wrong on purpose: each error says what happened, what did not, what to do.
+
+The facts of an error are attributes; the exit code it leads to stands in one table, `cli.exits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CleanupError(Exception):
+    """The root of all errors that mlflow-cleanup raises by itself."""
+
+
+class BadUsage(CleanupError):
+    """An option, environment variable or configuration key that cannot be understood."""
+
+
+class UnsupportedBackend(CleanupError):
+    """The tracking database is of a kind that cannot be watched."""
+
+    def __init__(self, uri: str, hint: str) -> None:
+        self.uri = uri
+        super().__init__(f"cannot watch the tracking store {uri!r}; nothing was touched. {hint}")
+
+
+class TrackingUnreadable(CleanupError):
+    """The tracking database could not be read: nothing is judged until it can be."""
+
+
+class DatabaseMissing(TrackingUnreadable):
+    """There is no tracking database where one was expected."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"there is no tracking database at {path}; nothing was touched. "
+            "Give its place with --backend-store-uri sqlite:///PATH, or start in its directory."
+        )
+
+
+class NotATrackingDatabase(TrackingUnreadable):
+    """The file is no SQLite database, or has no MLflow tables."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"{path} is not an MLflow tracking database ({detail}); nothing was touched. "
+            "Check --backend-store-uri."
+        )
+
+
+class DatabaseBusy(TrackingUnreadable):
+    """Another process holds a lock on the tracking database for longer than we wait."""
+
+    def __init__(self, path: str, waited_s: float) -> None:
+        self.path, self.waited_s = path, waited_s
+        super().__init__(
+            f"the tracking database {path} has been locked by another process for more than "
+            f"{waited_s:g} s; nothing was touched, and the next attempt follows by itself"
+        )
+
+
+class StoreUnreachable(CleanupError):
+    """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
+
+    def __init__(self, root: str, detail: str) -> None:
+        self.root, self.detail = root, detail
+        super().__init__(
+            f"artifact root {root} is unreachable: {detail}; nothing there was touched"
+        )
+
+
+class ForeignOwner(StoreUnreachable):
+    """An artifact root carries the owner marker of another tracking database."""
+
+    def __init__(self, root: str, owner: str) -> None:
+        self.owner = owner
+        super().__init__(
+            root,
+            f"its marker .mlflow-cleanup/owner.json belongs to another tracking database ({owner}). "
+            f"If it is meant to serve this one, run `mlflow-cleanup adopt {root}`",
+        )
+
+
+class UnsafePlace(CleanupError):
+    """A path runs through a symbolic link, a mount point or something that is no directory."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(f"{path} was left alone: {detail}")
+
+
+class QuarantineFailed(CleanupError):
+    """A directory could not be moved into the trash; it is where it was."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(f"{path} could not be moved into the trash: {detail}; it is where it was")
+
+
+class LeaseHeld(CleanupError):
+    """Another process holds the lease on this state directory."""
+
+    def __init__(self, holder: str, state_dir: str) -> None:
+        self.holder, self.state_dir = holder, state_dir
+        super().__init__(
+            f"another mlflow-cleanup works on this tracking database: {holder}; nothing was started. "
+            "Stop it first, or use `mlflow-cleanup status` to look at it."
+        )
+
+
+class LedgerMissing(CleanupError):
+    """A reading command found no ledger."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"there is no ledger at {path}: nothing has been watched from here yet. "
+            "Run this in the directory of mlflow.db, or give --backend-store-uri or --state-dir."
+        )
+
+
+class LedgerUnwritable(CleanupError):
+    """The ledger could not record an intent; without one nothing is moved or removed."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"the ledger {path} cannot be written ({detail}); nothing was moved or removed. "
+            "Free space or repair permissions there; work resumes by itself."
+        )
+
+
+class PlanRefused(CleanupError):
+    """A safeguard stopped the whole plan."""
+
+    def __init__(self, plan_id: str, reason: str) -> None:
+        self.plan_id, self.reason = plan_id, reason
+        super().__init__(
+            f"refused plan {plan_id}: {reason}. Nothing was moved. "
+            f"If it was meant: `mlflow-cleanup confirm {plan_id}`; if this is another database on "
+            f"purpose: `mlflow-cleanup confirm {plan_id} --forget`, which leaves all files alone."
+        )
+
+
+class UnknownItems(CleanupError):
+    """Ids were named that the ledger has nothing in the trash for."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = tuple(ids)
+        super().__init__(
+            f"nothing in the trash for {', '.join(self.ids)}; nothing was changed. "
+            "`mlflow-cleanup trash list` shows what is there."
+        )
+
+
+class ServerMissing(CleanupError):
+    """MLflow itself is not installed beside us."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "MLflow is not installed in this environment, so its UI cannot be started. "
+            "Install it with `pip install 'mlflow-cleanup[mlflow]'`."
+        )

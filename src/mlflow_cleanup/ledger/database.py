@@ -1,0 +1,178 @@
+"""The ledger's file: one SQLite database, durable before anything moves."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow_cleanup.errors import LedgerMissing, LedgerUnwritable
+
+FILE = "ledger.db"
+FORMAT = 1
+_BUSY_S = 10.0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS known_runs (
+    run_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    experiment_id TEXT,
+    artifact_uri BLOB,
+    kept TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS known_runs_left ON known_runs (state) WHERE state <> 'active';
+CREATE TABLE IF NOT EXISTS items (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    entity_id TEXT NOT NULL,
+    root BLOB NOT NULL,
+    inside BLOB NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    held TEXT NOT NULL,
+    name BLOB,
+    experiment_id TEXT,
+    quarantined_at TEXT,
+    quarantined_s REAL NOT NULL,
+    settled_s REAL NOT NULL,
+    files INTEGER,
+    bytes INTEGER,
+    freed_files INTEGER NOT NULL DEFAULT 0,
+    freed_bytes INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    retry_s REAL NOT NULL DEFAULT 0,
+    error TEXT,
+    by_hand INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
+CREATE INDEX IF NOT EXISTS items_by_entity ON items (entity_id);
+CREATE TABLE IF NOT EXISTS history (
+    id INTEGER PRIMARY KEY,
+    at TEXT NOT NULL,
+    event TEXT NOT NULL,
+    kind TEXT,
+    entity_id TEXT,
+    name BLOB,
+    item_id TEXT,
+    detail BLOB,
+    files INTEGER,
+    bytes INTEGER
+);
+CREATE TABLE IF NOT EXISTS refusals (
+    plan_id TEXT PRIMARY KEY,
+    at TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    answer TEXT,
+    is_current INTEGER NOT NULL DEFAULT 1
+);
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY,
+    verb TEXT NOT NULL,
+    run_ids TEXT NOT NULL,
+    outcome TEXT
+);
+CREATE TABLE IF NOT EXISTS roots (
+    path BLOB PRIMARY KEY,
+    is_marked INTEGER NOT NULL DEFAULT 0,
+    problem TEXT
+);
+"""
+
+
+class LedgerFile:
+    """A connection to the ledger; one thread at a time may use it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path, self.connection = path, connection
+
+    @classmethod
+    def open_to_write(cls, state_dir: Path) -> LedgerFile:
+        """Open or create; every commit is on the disk before the call returns."""
+        path = state_dir / FILE
+        try:
+            state_dir.mkdir(exist_ok=True)
+            connection = sqlite3.connect(
+                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(_TABLES)
+            _require_format(connection, path)
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerUnwritable(str(path), str(error)) from error
+        connection.row_factory = sqlite3.Row
+        return cls(path, connection)
+
+    @classmethod
+    def open_to_read(cls, state_dir: Path) -> LedgerFile:
+        """Open without ever writing; raises LedgerMissing."""
+        path = state_dir / FILE
+        if not path.is_file():
+            raise LedgerMissing(str(path))
+        try:
+            connection = _connect_reader(path)
+            _require_format(connection, path)
+        except sqlite3.Error as error:
+            raise LedgerUnwritable(str(path), str(error)) from error
+        connection.row_factory = sqlite3.Row
+        return cls(path, connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; raises LedgerUnwritable when it cannot be made durable."""
+        if self.connection.in_transaction:
+            yield self.connection
+            return
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.rollback()
+                raise
+            self.connection.commit()
+        except sqlite3.Error as error:
+            if self.connection.in_transaction:
+                self.connection.rollback()
+            raise LedgerUnwritable(str(self.path), str(error)) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    # Read-write with query_only: a read-only connection would leave the -wal file behind.
+    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S, isolation_level=None
+    )
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _require_format(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+    if found is None:
+        connection.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
+    elif found[0] != str(FORMAT):
+        connection.close()
+        raise LedgerUnwritable(
+            str(path), f"its format {found[0]} is of another version of mlflow-cleanup"
+        )
+
+
+def to_blob(text: str | None) -> bytes | None:
+    """Encode text that may hold anything, such as a URI from the tracking database."""
+    return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+def to_text(blob: bytes | str | None) -> str | None:
+    """Decode what `to_blob` encoded."""
+    return blob.decode("utf-8", "surrogateescape") if isinstance(blob, bytes) else blob

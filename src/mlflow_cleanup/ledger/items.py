@@ -1,0 +1,139 @@
+"""The items: what was taken out of use, and where it stands in its life."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+
+from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.item import Held, Item, ItemState, Size
+from mlflow_cleanup.model.location import Location
+
+OPEN = (ItemState.QUARANTINING, ItemState.PURGING, ItemState.RESTORING)
+"""States that are intents: after a crash, the next start finishes or reverts them."""
+
+HELD = (ItemState.QUARANTINED, ItemState.PURGING, ItemState.CONFLICT)
+"""States in which the trash holds bytes, or may."""
+
+_COLUMNS = (
+    "id, kind, entity_id, root, inside, state, reason, held, name, experiment_id, quarantined_at, "
+    "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand"
+)
+
+
+class Items:
+    """The table of items."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def put(self, items: Iterable[Item], aged_s: float) -> None:
+        """Enter items or their new states, all or none; on the disk when this returns."""
+        with self._file.transaction() as connection:
+            connection.executemany(
+                f"INSERT INTO items ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) "  # noqa: S608
+                "ON CONFLICT (id) DO UPDATE SET state = excluded.state, held = excluded.held, "
+                "quarantined_at = excluded.quarantined_at, quarantined_s = excluded.quarantined_s, "
+                "settled_s = excluded.settled_s, files = excluded.files, bytes = excluded.bytes, "
+                "attempts = excluded.attempts, retry_s = excluded.retry_s, error = excluded.error, "
+                "by_hand = excluded.by_hand",
+                [_row(item, aged_s) for item in items],
+            )
+
+    def add_freed(self, item_id: str, freed: Size) -> None:
+        """Add what an attempt really freed to the item's account."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE items SET freed_files = freed_files + ?, freed_bytes = freed_bytes + ? "
+                "WHERE id = ?",
+                (freed.files, freed.bytes, item_id),
+            )
+
+    def in_state(self, *states: ItemState) -> list[Item]:
+        """List the items in any of the given states, oldest first."""
+        marks = ", ".join("?" * len(states))
+        return self._select(
+            f"state IN ({marks}) ORDER BY quarantined_s, id", [state.value for state in states]
+        )
+
+    def of_runs(self, run_ids: Iterable[str], *states: ItemState) -> list[Item]:
+        """List the items of the given runs in any of the given states, newest first."""
+        wanted = set(run_ids)
+        found = [item for item in self.in_state(*states) if item.entity.id in wanted]
+        return found[::-1]
+
+    def settled_since(self, aged_s: float) -> list[Item]:
+        """List the items that were purged, or are held, since ledger time `aged_s`."""
+        return self._select(
+            "state = 'quarantined' OR (state IN ('purged', 'abandoned') AND settled_s >= ?)",
+            [aged_s],
+        )
+
+    def count(self) -> dict[ItemState, tuple[int, Size]]:
+        """Return for each state how many items there are and their measured size."""
+        rows = self._file.connection.execute(
+            "SELECT state, count(*), coalesce(sum(files), 0), coalesce(sum(bytes), 0) "
+            "FROM items GROUP BY state"
+        )
+        return {ItemState(row[0]): (row[1], Size(row[2], row[3])) for row in rows}
+
+    def freed(self) -> Size:
+        """Return what purging has really freed, ever."""
+        row = self._file.connection.execute(
+            "SELECT coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0) FROM items"
+        ).fetchone()
+        return Size(row[0], row[1])
+
+    def _select(self, where: str, values: list[object]) -> list[Item]:
+        query = f"SELECT {_COLUMNS} FROM items WHERE {where}"  # noqa: S608 - constants only
+        return [_item(row) for row in self._file.connection.execute(query, values)]
+
+
+def _row(item: Item, aged_s: float) -> tuple[object, ...]:
+    size = item.size
+    return (
+        item.id,
+        item.entity.kind.value,
+        item.entity.id,
+        to_blob(item.location.root),
+        to_blob("/".join(item.location.inside)),
+        item.state.value,
+        item.reason,
+        item.held.value,
+        to_blob(item.name),
+        item.experiment_id,
+        item.quarantined_at.isoformat() if item.quarantined_at else None,
+        item.quarantined_s,
+        aged_s,
+        size.files if size else None,
+        size.bytes if size else None,
+        item.attempts,
+        item.retry_s,
+        item.error,
+        int(item.by_hand),
+    )
+
+
+def _item(row: sqlite3.Row) -> Item:
+    at, files = row["quarantined_at"], row["files"]
+    return Item(
+        id=row["id"],
+        entity=Entity(EntityKind(row["kind"]), row["entity_id"]),
+        location=Location(
+            to_text(row["root"]) or "", tuple((to_text(row["inside"]) or "").split("/"))
+        ),
+        state=ItemState(row["state"]),
+        reason=row["reason"],
+        held=Held(row["held"]),
+        name=to_text(row["name"]),
+        experiment_id=row["experiment_id"],
+        quarantined_at=datetime.fromisoformat(at) if at else None,
+        quarantined_s=row["quarantined_s"],
+        size=None if files is None else Size(files, row["bytes"]),
+        attempts=row["attempts"],
+        retry_s=row["retry_s"],
+        error=row["error"],
+        by_hand=bool(row["by_hand"]),
+    )

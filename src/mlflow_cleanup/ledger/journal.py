@@ -1,0 +1,176 @@
+"""What happened, what was refused, and what verbs ask of a running monitor."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.plan import Refusal
+
+
+class History:
+    """Every event, in order."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Append events."""
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO history (at, event, kind, entity_id, name, item_id, detail, files, bytes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_event_row(event) for event in events],
+            )
+
+    def latest(self, limit: int, run_ids: Sequence[str] = ()) -> list[Event]:
+        """Return the latest events, oldest of them first; of the given runs only, where given."""
+        where = f"WHERE entity_id IN ({', '.join('?' * len(run_ids))})" if run_ids else ""
+        rows = self._file.connection.execute(
+            f"SELECT * FROM history {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            [*run_ids, limit],
+        )
+        return [_event(row) for row in rows][::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRefusal:
+    """A refused plan that is still waiting for an answer, or has one that is not used yet."""
+
+    refusal: Refusal
+    at: str
+    answer: str | None
+
+
+class Refusals:
+    """Refused plans and what the operator said of them: "confirmed" or "forget"."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def answer_to(self, refusal: Refusal, at: datetime) -> tuple[str | None, bool]:
+        """Return the operator's answer to this refusal, and whether it is the first time it occurs."""
+        with self._file.transaction() as connection:
+            row = connection.execute(
+                "SELECT answer, is_current FROM refusals WHERE plan_id = ?", (refusal.plan_id,)
+            ).fetchone()
+            if row is not None and row["is_current"]:
+                return row["answer"], False
+            connection.execute("UPDATE refusals SET is_current = 0")
+            connection.execute(
+                "INSERT INTO refusals (plan_id, at, reason) VALUES (?, ?, ?) ON CONFLICT (plan_id) "
+                "DO UPDATE SET at = excluded.at, reason = excluded.reason, answer = NULL, "
+                "is_current = 1",
+                (refusal.plan_id, at.isoformat(), refusal.reason),
+            )
+        return None, True
+
+    def settle(self) -> None:
+        """Take down that nothing is refused any more; answers given are used up."""
+        if self._file.connection.execute("SELECT 1 FROM refusals WHERE is_current").fetchone():
+            with self._file.transaction() as connection:
+                connection.execute("UPDATE refusals SET is_current = 0")
+
+    def current(self) -> OpenRefusal | None:
+        """Return the refusal that stands now."""
+        row = self._file.connection.execute("SELECT * FROM refusals WHERE is_current").fetchone()
+        if row is None:
+            return None
+        return OpenRefusal(Refusal(row["plan_id"], row["reason"]), row["at"], row["answer"])
+
+    def answer(self, plan_id: str, answer: str) -> bool:
+        """Take down the operator's answer; False when no such refusal stands."""
+        with self._file.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE refusals SET answer = ? WHERE plan_id = ? AND is_current", (answer, plan_id)
+            )
+            return changed.rowcount > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something a verb asks the holder of the lease to do."""
+
+    id: int
+    verb: str
+    run_ids: tuple[str, ...]
+
+
+class Requests:
+    """The letter box between verbs and the process that holds the lease."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def post(self, verb: str, run_ids: Sequence[str]) -> int:
+        """Leave a request; returns its number."""
+        with self._file.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO requests (verb, run_ids) VALUES (?, ?)",
+                (verb, json.dumps(list(run_ids))),
+            )
+            return int(row.lastrowid or 0)
+
+    def waiting(self) -> list[Request]:
+        """Return the requests without an outcome, oldest first."""
+        rows = self._file.connection.execute(
+            "SELECT id, verb, run_ids FROM requests WHERE outcome IS NULL ORDER BY id"
+        )
+        return [Request(row["id"], row["verb"], tuple(json.loads(row["run_ids"]))) for row in rows]
+
+    def settle(self, request_id: int, outcome: dict[str, Any]) -> None:
+        """Leave the outcome for the verb that waits for it."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE requests SET outcome = ? WHERE id = ?", (json.dumps(outcome), request_id)
+            )
+
+    def outcome(self, request_id: int) -> dict[str, Any] | None:
+        """Return a request's outcome, None while there is none."""
+        row = self._file.connection.execute(
+            "SELECT outcome FROM requests WHERE id = ?", (request_id,)
+        ).fetchone()
+        return None if row is None or row[0] is None else json.loads(row[0])
+
+    def withdraw(self, request_id: int) -> bool:
+        """Take a request back; False when it was carried out meanwhile."""
+        with self._file.transaction() as connection:
+            gone = connection.execute(
+                "DELETE FROM requests WHERE id = ? AND outcome IS NULL", (request_id,)
+            )
+            return gone.rowcount > 0
+
+
+def _event_row(event: Event) -> tuple[object, ...]:
+    entity, size = event.entity, event.size
+    return (
+        event.at.isoformat(),
+        event.kind.value,
+        entity.kind.value if entity else None,
+        entity.id if entity else None,
+        to_blob(event.name),
+        event.item_id,
+        to_blob(event.detail),
+        size.files if size else None,
+        size.bytes if size else None,
+    )
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event(
+        kind=EventKind(row["event"]),
+        at=datetime.fromisoformat(row["at"]),
+        entity=Entity(EntityKind(row["kind"]), row["entity_id"]) if row["kind"] else None,
+        name=to_text(row["name"]),
+        item_id=row["item_id"],
+        detail=to_text(row["detail"]) or "",
+        size=None if row["files"] is None else Size(row["files"], row["bytes"]),
+    )

@@ -1,0 +1,156 @@
+"""The ledger as one thing: its tables, its own time, and single facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow_cleanup.ledger.ageing import Age, Reading, utc
+from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.items import Items
+from mlflow_cleanup.ledger.journal import History, Refusals, Requests
+from mlflow_cleanup.ledger.known import KnownRuns
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.snapshot import BackendIdentity
+
+_SAVE_AGE_EVERY_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRoot:
+    """One artifact root: whether our marker was written there, and what is wrong with it now."""
+
+    path: str
+    is_marked: bool
+    problem: str | None
+
+
+class Ledger:
+    """The durable record. To be written only by the holder of the lease, requests and answers apart."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+        self.items = Items(file)
+        self.history = History(file)
+        self.refusals = Refusals(file)
+        self.requests = Requests(file)
+        self._known: KnownRuns | None = None
+        self._age: Age | None = None
+
+    @classmethod
+    def open(cls, state_dir: Path) -> Ledger:
+        """Open to write, creating what is missing; raises LedgerUnwritable."""
+        return cls(LedgerFile.open_to_write(state_dir))
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Ledger:
+        """Open to read; raises LedgerMissing."""
+        return cls(LedgerFile.open_to_read(state_dir))
+
+    @property
+    def known(self) -> KnownRuns:
+        """The known runs, loaded when first asked for."""
+        if self._known is None:
+            self._known = KnownRuns(self._file)
+        return self._known
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several entries one: all on the disk or none."""
+        try:
+            with self._file.transaction():
+                yield
+        except BaseException:
+            self._known = None  # what was noted beside the table may not have happened
+            raise
+
+    def now(self, reading: Reading) -> Moment:
+        """Turn a reading of the clocks into the moment that a cycle hands down."""
+        if self._age is None:
+            stored = self.fact("age")
+            self._age = Age.decode(stored) if stored else Age(0.0, reading)
+        age = self._age.at(reading)
+        is_new_base = age.reading.boot != self._age.reading.boot or self.fact("age") is None
+        if is_new_base or age.aged_s - self._saved_s() >= _SAVE_AGE_EVERY_S:
+            self.set_fact("age", age.encode())
+        self._age = age
+        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+
+    def peek(self, reading: Reading) -> Moment:
+        """Say what `now` would, without writing; for readers."""
+        stored = self.fact("age")
+        age = Age.decode(stored).at(reading) if stored else Age(0.0, reading)
+        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+
+    def fact(self, name: str) -> str | None:
+        """Return a single fact by name."""
+        row = self._file.connection.execute(
+            "SELECT value FROM facts WHERE name = ?", (name,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Set a single fact."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
+    @property
+    def identity(self) -> BackendIdentity | None:
+        """By what the tracking database is recognised; None before the first look."""
+        stored = self.fact("identity")
+        if stored is None:
+            return None
+        told = json.loads(stored)
+        return BackendIdentity(told["anchors"], told["change_count"])
+
+    def set_identity(self, identity: BackendIdentity | None) -> None:
+        """Remember what the tracking database is recognised by; None: as if it had never been seen."""
+        if identity is None:
+            with self._file.transaction() as connection:
+                connection.execute("DELETE FROM facts WHERE name = 'identity'")
+            return
+        told = {"anchors": dict(identity.anchors), "change_count": identity.change_count}
+        self.set_fact("identity", json.dumps(told))
+
+    @property
+    def watching(self) -> dict[str, Any] | None:
+        """What the last monitor said it watches: backend, roots, retention, when it began."""
+        stored = self.fact("watching")
+        return json.loads(stored) if stored else None
+
+    def set_watching(self, told: dict[str, Any]) -> None:
+        """Say what is watched, for `status`."""
+        self.set_fact("watching", json.dumps(told))
+
+    def roots(self) -> dict[str, KnownRoot]:
+        """Return every artifact root ever used, by path."""
+        rows = self._file.connection.execute("SELECT * FROM roots ORDER BY path")
+        known = [
+            KnownRoot(to_text(row["path"]) or "", bool(row["is_marked"]), row["problem"])
+            for row in rows
+        ]
+        return {root.path: root for root in known}
+
+    def note_root(self, path: str, *, is_marked: bool, problem: str | None) -> None:
+        """Remember a root's marker and what is wrong with it."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT INTO roots VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
+                "is_marked = excluded.is_marked, problem = excluded.problem",
+                (to_blob(path), int(is_marked), problem),
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _saved_s(self) -> float:
+        stored = self.fact("age")
+        return Age.decode(stored).aged_s if stored else 0.0

@@ -1,0 +1,32 @@
+"""What MLflow knows that can own bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class EntityKind(str, Enum):
+    """The kinds of entity that own or claim artifact bytes."""
+
+    RUN = "run"
+    LOGGED_MODEL = "logged model"
+    MODEL_VERSION = "model version"
+    TRACE = "trace"
+    EXPERIMENT = "experiment"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entity:
+    """One thing MLflow knows, by kind and MLflow's own id."""
+
+    kind: EntityKind
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.id}"
+
+
+def run(run_id: str) -> Entity:
+    """Name a run as an entity."""
+    return Entity(EntityKind.RUN, run_id)

@@ -1,0 +1,163 @@
+"""Reading an artifact URI as MLflow would, into a path on the local file system.
+
+An artifact URI is text that any MLflow client can set, so it is read twice, for two questions. *May
+something be removed there?* (`place`): only where there is exactly one reading. *What may a live
+claim mean?* (`readings`): every path that some reading gives. Paths here use `/` on every system.
+
+How MLflow reads: `mlflow.utils.file_utils.local_file_uri_to_path` percent-decodes plain paths and
+`file:` URIs once; the server joins the decoded path of an `mlflow-artifacts:` URI, or of an HTTP one
+with the proxy's path, to its artifacts destination and ignores host and port (MLflow 3.17).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote, urlsplit
+
+RESERVED = ".mlflow-cleanup"
+"""Name of our own directory, in the state directory's place and under every artifact root."""
+
+_PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")  # two letters or more: `C:` is a drive
+_DRIVE = re.compile(r"^[A-Za-z]:(/|$)")
+
+
+class Misread(str, Enum):
+    """Why an artifact URI names no place that could be acted on."""
+
+    MALFORMED = "malformed"
+    AMBIGUOUS = "ambiguous"
+    REMOTE = "remote"
+    OUTSIDE_ROOTS = "outside roots"
+    SYMLINK = "symlink"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """An artifact URI that names no place under a configured root, and why."""
+
+    why: Misread
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place under an artifact root: `root` is an absolute real path, `inside` leads on from it."""
+
+    root: str
+    inside: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The absolute path, with `/` on every system."""
+        return posixpath.join(self.root, *self.inside)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What relative and proxied URIs are relative to.
+
+    `working_directory` is the MLflow server's; `artifacts_destination` the absolute local path that
+    proxied artifacts lie under, or None when they lie elsewhere.
+    """
+
+    working_directory: str
+    artifacts_destination: str | None
+    windows: bool = False
+
+
+def place(uri: object, where: Whereabouts) -> str | Unplaced:
+    """Return the one absolute path that `uri` means, or why there is none."""
+    if not isinstance(uri, str) or not uri or any(ord(char) < 32 for char in uri):
+        return Unplaced(Misread.MALFORMED, repr(uri))
+    raw = _local_part(uri, where)
+    if isinstance(raw, Unplaced):
+        return raw
+    path = unquote(raw, errors="surrogateescape")
+    if "%" in path or "\x00" in path or (not where.windows and "\\" in path):
+        return Unplaced(Misread.AMBIGUOUS, uri)
+    if ".." in _slashes(path, where).split("/"):
+        return Unplaced(Misread.MALFORMED, uri)
+    return _absolute(path, _base(uri, where), where)
+
+
+def readings(text: object, where: Whereabouts) -> tuple[str, ...]:
+    """Return every absolute path that `text`, a live entity's artifact location, may mean."""
+    if not isinstance(text, str) or not text:
+        return ()
+    raw = _local_part(text, where, lenient=True)
+    if isinstance(raw, Unplaced):
+        return ()
+    once = unquote(raw, errors="surrogateescape")
+    spellings = dict.fromkeys((raw, once, unquote(once, errors="surrogateescape")))
+    base = _base(text, where)
+    return tuple(
+        dict.fromkeys(_absolute(item.replace("\x00", ""), base, where) for item in spellings)
+    )
+
+
+def scheme_of(uri: object) -> str:
+    """Name the scheme of an artifact URI, "file" for a plain path; for counting what is kept."""
+    match = _SCHEME.match(uri) if isinstance(uri, str) else None
+    return match.group(1).lower() if match else "file"
+
+
+def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str | Unplaced:
+    """Strip `uri` down to a path, absolute or relative to `_base`."""
+    if (scheme := _SCHEME.match(uri)) is None:
+        return uri
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        return Unplaced(Misread.MALFORMED, f"{uri!r}: {error}")
+    # MLflow does not know `FILE:` for a scheme, and drops what follows a `?` or `#` in one.
+    is_odd = parts.query or parts.fragment or not scheme.group(1).islower()
+    if is_odd and not lenient:
+        return Unplaced(Misread.AMBIGUOUS, uri)
+    match scheme.group(1).lower():
+        case "file":
+            return _file_path(uri, parts.netloc, parts.path, where)
+        case "mlflow-artifacts":
+            return _proxied_path(uri, parts.path, where)
+        case "http" | "https" if _PROXY_PATH + "/" in parts.path:
+            return _proxied_path(uri, parts.path.partition(_PROXY_PATH)[2], where)
+    return Unplaced(Misread.REMOTE, uri)
+
+
+def _file_path(uri: str, host: str, path: str, where: Whereabouts) -> str | Unplaced:
+    if host not in ("", "localhost"):
+        return Unplaced(Misread.REMOTE, uri)
+    if where.windows and _DRIVE.match(path.lstrip("/")):
+        return path.lstrip("/")
+    return path
+
+
+def _proxied_path(uri: str, path: str, where: Whereabouts) -> str | Unplaced:
+    if where.artifacts_destination is None:
+        return Unplaced(Misread.REMOTE, uri)
+    return path.lstrip("/") or "."
+
+
+def _base(uri: str, where: Whereabouts) -> str:
+    """Say what a relative path in `uri` is relative to."""
+    scheme = scheme_of(uri)
+    if scheme == "file":
+        return where.working_directory
+    return where.artifacts_destination or where.working_directory
+
+
+def _slashes(path: str, where: Whereabouts) -> str:
+    return path.replace("\\", "/") if where.windows else path
+
+
+def _absolute(path: str, base: str, where: Whereabouts) -> str:
+    path = posixpath.normpath(posixpath.join(_slashes(base, where), _slashes(path, where)))
+    # Where POSIX leaves the meaning of two leading slashes open, every system here sees one.
+    return path[1:] if path.startswith("//") and not where.windows else path

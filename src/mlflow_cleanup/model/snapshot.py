@@ -1,0 +1,88 @@
+"""What the tracking database said at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlflow_cleanup.model.claim import ClaimIndex
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One row of `runs`, as far as cleaning up needs it.
+
+    `artifact_uri` and `name` are any client's text. `lifecycle_stage` is "active" or "deleted";
+    anything else counts as active. `deleted_ms` is None before MLflow 1.28.
+    """
+
+    run_id: str
+    experiment_id: str
+    artifact_uri: str | None
+    lifecycle_stage: str
+    status: str | None = None
+    name: str | None = None
+    deleted_ms: int | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Tell whether MLflow calls the run deleted; every other stage is a live one."""
+        return self.lifecycle_stage == "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendIdentity:
+    """What tells one tracking database from another, as MLflow stores no id of its own.
+
+    `anchors` maps the ids of the oldest experiments to their creation time in ms (None before
+    MLflow 1.30). `change_count` is SQLite's file change counter, which only grows while the file
+    lives on; None where there is no such counter.
+    """
+
+    anchors: Mapping[str, int | None]
+    change_count: int | None = None
+
+    def is_same_as(self, other: BackendIdentity) -> bool:
+        """Tell whether both can be one database: some oldest experiment is the same in both."""
+        dated = {id_: at for id_, at in self.anchors.items() if at is not None}
+        others = {id_: at for id_, at in other.anchors.items() if at is not None}
+        if not dated or not others:
+            return True  # nothing to tell by; vanished rows are what would be noticed then
+        return any(others.get(id_) == at for id_, at in dated.items())
+
+    def __str__(self) -> str:
+        first = min(self.anchors.items(), default=("none", None))
+        return f"experiment {first[0]} created at {first[1]} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The revision the database says it has, and whether its meaning is known here."""
+
+    revision: str
+    is_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """The cheap read: which runs are active and which are deleted, by id."""
+
+    active: frozenset[str]
+    deleted: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every claim at one moment, read in one transaction.
+
+    `departed` holds the rows asked for that are deleted; a row asked for that is neither there nor
+    in `heads.active` is gone. `problems` are the reasons why claims may be incomplete: with any,
+    nothing may be judged garbage.
+    """
+
+    schema: Schema
+    identity: BackendIdentity
+    heads: Heads
+    claims: ClaimIndex
+    departed: Mapping[str, RunRow] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

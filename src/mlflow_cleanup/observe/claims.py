@@ -1,0 +1,159 @@
+"""Reading every live claim: who says "these bytes are mine"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, column, func, select, table
+
+from mlflow_cleanup.model.claim import Claim, ClaimIndex
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.observe.places import Places
+from mlflow_cleanup.observe.schema import Layout
+
+KEEP_TAG = "mlflow-cleanup.keep"
+"""The tag by which an operator pins a run or an experiment; any value but "false" keeps."""
+
+_TRACE_PLACE_TAG = "mlflow.artifactLocation"
+_DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
+_LONGEST_CHAIN = 10
+
+_Rows = Iterator[Row[Any]]
+
+
+def read_claims(
+    reader: Reader, fold: Callable[[str], str], more: Iterable[Claim] = ()
+) -> tuple[ClaimIndex, tuple[str, ...]]:
+    """Return the live claims, `more` among them, and the reasons why some may be missing."""
+    problems = reader.problems()
+    index = ClaimIndex(
+        claims=chain(reader.claims(), more),
+        containers=reader.experiments(),
+        pinned=reader.pins(),
+        fold=fold,
+    )
+    return index, tuple(problems)
+
+
+class Reader:
+    """One pass over the tables that hold claims, each only as far as the schema has it."""
+
+    def __init__(self, connection: Connection, layout: Layout, places: Places) -> None:
+        self._connection, self._layout, self._places = connection, layout, places
+
+    def claims(self) -> Iterator[Claim]:
+        """Read the claims of everything that holds bytes of its own."""
+        yield from self._runs()
+        yield from self._logged_models()
+        yield from self.model_versions()
+        yield from self._traces()
+
+    def problems(self) -> list[str]:
+        """Tables that are there but lack the column which says where their bytes are."""
+        expected = {
+            "logged_models": "artifact_location",
+            "model_versions": "source",
+            "trace_tags": "value",
+            "experiments": "artifact_location",
+        }
+        return [
+            f"table {name} has no column {needed}"
+            for name, needed in expected.items()
+            if name in self._layout.columns and not self._layout.has(name, needed)
+        ]
+
+    def experiments(self) -> Iterator[Claim]:
+        """Read the places of live experiments, which hold those of others."""
+        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
+        for id_, place in self._select(
+            "experiments", "experiment_id", "artifact_location", where=live
+        ):
+            yield self._claim(EntityKind.EXPERIMENT, id_, place)
+
+    def pins(self) -> frozenset[Entity]:
+        """Read which runs an operator pinned, by themselves or with their experiment."""
+        is_pin = and_(
+            column("key") == KEEP_TAG, func.lower(func.coalesce(column("value"), "")) != "false"
+        )
+        pinned = {str(row[0]) for row in self._select("tags", "run_uuid", where=is_pin)}
+        for (experiment,) in self._select("experiment_tags", "experiment_id", where=is_pin):
+            inside = column("experiment_id") == experiment
+            pinned.update(str(row[0]) for row in self._select("runs", "run_uuid", where=inside))
+        return frozenset(Entity(EntityKind.RUN, run_id) for run_id in pinned)
+
+    def _runs(self) -> Iterator[Claim]:
+        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
+        for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=live):
+            yield self._claim(EntityKind.RUN, id_, uri)
+
+    def _logged_models(self) -> Iterator[Claim]:
+        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
+        for id_, place in self._select(
+            "logged_models", "model_id", "artifact_location", where=live
+        ):
+            yield self._claim(EntityKind.LOGGED_MODEL, id_, place)
+
+    def model_versions(self) -> Iterator[Claim]:
+        """Read the claims of registered model versions that are not deleted."""
+        columns = ["name", "version", "source", "current_stage"]
+        if self._layout.has("model_versions", "storage_location"):
+            columns.append("storage_location")
+        rows = list(self._select("model_versions", *columns))
+        versions = {(str(row.name), str(row.version)): row for row in rows}
+        for row in rows:
+            if row.current_stage == _DELETED_STAGE:
+                continue
+            label = f"{row.name} version {row.version}"
+            for text in self._version_texts(row, versions):
+                yield self._claim(EntityKind.MODEL_VERSION, label, text)
+
+    def _version_texts(
+        self, row: Row[Any], versions: dict[tuple[str, str], Row[Any]]
+    ) -> Iterator[object]:
+        """Follow a version's source to every text that says where its bytes are."""
+        for _ in range(_LONGEST_CHAIN):
+            yield row.source
+            yield getattr(row, "storage_location", None)
+            source = str(row.source or "")
+            yield from self._referred(source)
+            if not source.startswith("models:/"):
+                return
+            name, _, version = source.removeprefix("models:/").strip("/").rpartition("/")
+            copied = versions.get((name, version))
+            if copied is None:
+                return
+            row = copied
+
+    def _referred(self, source: str) -> Iterator[object]:
+        """Resolve `models:/m-…` and `runs:/<id>/…`, whatever state the model or run is in."""
+        if source.startswith("models:/"):
+            model_id = source.removeprefix("models:/").strip("/").partition("/")[0]
+            same = column("model_id") == model_id
+            for (place,) in self._select("logged_models", "artifact_location", where=same):
+                yield place
+        elif source.startswith("runs:/"):
+            run_id, _, inside = source.removeprefix("runs:/").strip("/").partition("/")
+            same = column("run_uuid") == run_id
+            for (uri,) in self._select("runs", "artifact_uri", where=same):
+                yield f"{uri}/{inside}" if inside else uri
+
+    def _traces(self) -> Iterator[Claim]:
+        is_place = column("key") == _TRACE_PLACE_TAG
+        for id_, place in self._select("trace_tags", "request_id", "value", where=is_place):
+            yield self._claim(EntityKind.TRACE, id_, place)
+
+    def _claim(self, kind: EntityKind, id_: object, text: object) -> Claim:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", "surrogateescape")
+        shown = text if isinstance(text, str) else ""
+        return Claim(Entity(kind, str(id_)), shown, self._places.claimed(shown))
+
+    def _select(self, name: str, *columns: str, where: ColumnElement[bool] | None = None) -> _Rows:
+        if not self._layout.has(name, *columns):
+            return
+        query = select(*(column(item) for item in columns)).select_from(table(name))
+        if where is not None:
+            query = query.where(where)
+        yield from self._connection.execute(query)

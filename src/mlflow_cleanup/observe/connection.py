@@ -1,0 +1,76 @@
+"""Opening SQLite tracking databases so that reading leaves no trace.
+
+Opened read-write with `query_only`: a read-only connection to a database in WAL mode leaves its `-wal`
+and `-shm` files behind, and cannot roll back what a crashed writer left. `mode=rw` creates nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+from mlflow_cleanup.errors import (
+    DatabaseBusy,
+    DatabaseMissing,
+    NotATrackingDatabase,
+    TrackingUnreadable,
+)
+
+WAIT_S = 5.0
+"""How long to wait for another process's lock before saying so and trying again later."""
+
+# Any bytes may stand in a text column; what is not UTF-8 must not stop everything else.
+_DECODE = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+def connect(path: str, wait_s: float = WAIT_S) -> sqlite3.Connection:
+    """Open for reading; raises DatabaseMissing or another TrackingUnreadable."""
+    if not os.path.isfile(path):
+        raise DatabaseMissing(path)
+    mode = "rw" if os.access(path, os.W_OK) and os.access(os.path.dirname(path), os.W_OK) else "ro"
+    try:
+        connection = sqlite3.connect(
+            f"{Path(path).as_uri()}?mode={mode}",
+            uri=True,
+            timeout=wait_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.text_factory = _DECODE
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise explained(path, error, wait_s) from error
+    return connection
+
+
+def explained(path: str, error: BaseException, wait_s: float = WAIT_S) -> TrackingUnreadable:
+    """Turn an SQLite error into ours, which says what it means here."""
+    code = getattr(error, "sqlite_errorcode", None)
+    text = str(error)
+    if code in (sqlite_code("BUSY"), sqlite_code("LOCKED")) or "locked" in text:
+        return DatabaseBusy(path, wait_s)
+    if code == sqlite_code("NOTADB") or "not a database" in text:
+        return NotATrackingDatabase(path, text)
+    return TrackingUnreadable(
+        f"the tracking database {path} cannot be read ({text}); nothing was touched"
+    )
+
+
+def sqlite_code(name: str) -> int:
+    """Return the number of a primary SQLite result code (Python 3.10 does not export them)."""
+    return {"BUSY": 5, "LOCKED": 6, "NOTADB": 26}[name]
+
+
+def change_counter(path: str) -> int | None:
+    """Read SQLite's file change counter, which only grows while the file lives on.
+
+    Bytes 24 to 27 of the header (SQLite's file format, section 1.3.8).
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(28)
+    except OSError:
+        return None
+    return int.from_bytes(header[24:28], "big") if len(header) == 28 else None

@@ -1,0 +1,191 @@
+"""Reading one tracking database: short transactions, connections opened and closed for each read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    column,
+    create_engine,
+    func,
+    null,
+    select,
+    table,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from mlflow_cleanup.errors import NotATrackingDatabase
+from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
+from mlflow_cleanup.observe import connection as sqlite
+from mlflow_cleanup.observe.claims import Reader, read_claims
+from mlflow_cleanup.observe.places import Places
+from mlflow_cleanup.observe.schema import Layout, read_layout
+
+_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+_ANCHORS = 16
+
+Wanted = Callable[[Heads], Collection[str]]
+
+
+class TrackingDatabase:
+    """One SQLite tracking database, read only. Every method raises TrackingUnreadable."""
+
+    def __init__(self, path: str, wait_s: float = sqlite.WAIT_S) -> None:
+        self.path, self._wait_s = path, wait_s
+        self._layout: Layout | None = None
+        self._layout_of: int | None = None
+        self._engine = create_engine(
+            "sqlite://", creator=lambda: sqlite.connect(path, wait_s), poolclass=NullPool
+        )
+
+    def heads(self) -> Heads:
+        """Read which runs are active and which are deleted."""
+        with self._read() as (connection, _):
+            return _heads(connection)
+
+    def rows(self, run_ids: Collection[str]) -> dict[str, RunRow]:
+        """Read the rows of the given runs, those that are there."""
+        with self._read() as (connection, layout):
+            return _rows(connection, layout, run_ids)
+
+    def snapshot(
+        self,
+        wanted: Wanted,
+        places: Places,
+        *,
+        fold: Callable[[str], str] = str,
+        more: Iterable[Claim] = (),
+    ) -> Snapshot:
+        """Read every claim in one transaction, and the rows that `wanted` asks for.
+
+        `more` are claims from elsewhere, such as a model registry in a database of its own.
+        """
+        with self._read() as (connection, layout):
+            heads = _heads(connection)
+            rows = _rows(connection, layout, wanted(heads))
+            claims, problems = read_claims(Reader(connection, layout, places), fold, more)
+            identity = self._identity(connection, layout)
+        return Snapshot(layout.schema, identity, heads, claims, rows, problems)
+
+    def version_claims(self, places: Places) -> list[Claim]:
+        """Read the claims of the registered model versions alone."""
+        with self._read() as (connection, layout):
+            return list(Reader(connection, layout, places).model_versions())
+
+    def layout(self) -> Layout:
+        """Read what tables and columns there are."""
+        with self._read() as (_, layout):
+            return layout
+
+    def identity(self) -> BackendIdentity:
+        """Read by what this database is recognised."""
+        with self._read() as (connection, layout):
+            return self._identity(connection, layout)
+
+    @contextmanager
+    def _read(self) -> Iterator[tuple[Connection, Layout]]:
+        try:
+            with self._engine.connect() as connection:
+                # The driver begins no transaction for reads by itself; this makes it one moment.
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection, self._known_layout(connection)
+                finally:
+                    connection.rollback()
+        except DBAPIError as error:
+            raise sqlite.explained(self.path, error.orig or error, self._wait_s) from error
+        except sqlite3.Error as error:
+            raise sqlite.explained(self.path, error, self._wait_s) from error
+
+    def _known_layout(self, connection: Connection) -> Layout:
+        """Look at the schema again only when SQLite says that it changed."""
+        version = int(connection.exec_driver_sql("PRAGMA schema_version").scalar() or 0)
+        if self._layout is None or self._layout_of != version:
+            layout = read_layout(connection)
+            if not layout.is_tracking_database:
+                raise NotATrackingDatabase(self.path, "it has no MLflow tables")
+            self._layout, self._layout_of = layout, version
+        return self._layout
+
+    def _identity(self, connection: Connection, layout: Layout) -> BackendIdentity:
+        anchors: dict[str, int | None] = {}
+        if layout.has("experiments", "experiment_id"):
+            has_time = layout.has("experiments", "creation_time")
+            created: ColumnElement[Any] = column("creation_time") if has_time else null()
+            oldest = (
+                select(column("experiment_id"), created)
+                .select_from(table("experiments"))
+                .order_by(column("experiment_id"))
+                .limit(_ANCHORS)
+            )
+            for id_, at in connection.execute(oldest):
+                anchors[str(id_)] = at if isinstance(at, int) else None
+        return BackendIdentity(anchors, sqlite.change_counter(self.path))
+
+
+def _heads(connection: Connection) -> Heads:
+    deleted = _ids(connection, column("lifecycle_stage") == "deleted")
+    # Whatever is not called deleted counts as active, an unknown or missing stage too.
+    active = _ids(connection, func.coalesce(column("lifecycle_stage"), "active") != "deleted")
+    return Heads(active=active, deleted=deleted)
+
+
+def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
+    query = select(column("run_uuid")).select_from(table("runs")).where(where)
+    return frozenset(plain(row[0]) for row in connection.execute(query))
+
+
+def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:
+    query = _row_query(layout)
+    found: dict[str, RunRow] = {}
+    for some in _batches(run_ids, _IDS_A_QUERY):
+        for row in connection.execute(query, {"ids": some}):
+            found[plain(row.run_uuid)] = RunRow(
+                run_id=plain(row.run_uuid),
+                experiment_id=str(row.experiment_id),
+                artifact_uri=row.artifact_uri if isinstance(row.artifact_uri, str) else None,
+                lifecycle_stage=str(row.lifecycle_stage),
+                status=row.status if isinstance(row.status, str) else None,
+                name=row.name if isinstance(row.name, str) else None,
+                deleted_ms=row.deleted_time if isinstance(row.deleted_time, int) else None,
+            )
+    return found
+
+
+def _row_query(layout: Layout) -> Select[Any]:
+    optional = [
+        column(name) if layout.has("runs", name) else null().label(name)
+        for name in ("status", "name", "deleted_time")
+    ]
+    return (
+        select(
+            column("run_uuid"),
+            column("experiment_id"),
+            column("artifact_uri"),
+            column("lifecycle_stage"),
+            *optional,
+        )
+        .select_from(table("runs"))
+        .where(column("run_uuid").in_(bindparam("ids", expanding=True)))
+    )
+
+
+def _batches(items: Collection[str], size: int) -> Iterator[Sequence[str]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def plain(value: object) -> str:
+    """Make an id printable: a client may have put anything there, and such an id matches no place."""
+    return str(value).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,1 @@
+"""Telling: text and JSON made from the same values. Reads the ledger, never acts."""

@@ -1,0 +1,87 @@
+"""One clear line for each event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.report.text import amount, minute, printable, size_text
+
+PREFIX = "mlflow-cleanup"
+
+
+def line_of(event: Event) -> str:
+    """Render an event as one line with its time."""
+    return f"{PREFIX} {event.at.astimezone():%H:%M:%S} | {sentence_of(event)}"
+
+
+def sentence_of(event: Event) -> str:
+    """Say in one sentence what happened, and what the reader can do."""
+    return printable(_SENTENCES[event.kind](event))
+
+
+def _subject(event: Event) -> str:
+    if event.entity is None:
+        return ""
+    name = f' "{event.name}"' if event.name else ""
+    return f"{event.entity}{name}"
+
+
+def _quarantined(event: Event) -> str:
+    until = f" until {minute(event.due_at)}" if event.due_at else ""
+    run_id = event.entity.id if event.entity else ""
+    return (
+        f"{_subject(event)} left MLflow: {amount(event.size)} moved to the trash{until}. "
+        f"To get them back: Restore in MLflow, or `mlflow-cleanup restore {run_id}`"
+    )
+
+
+def _lost(event: Event) -> str:
+    return (
+        f"WARNING {_subject(event)} is wanted again, but not all of its files can be given back: "
+        f"{event.detail}"
+    )
+
+
+def _refused(event: Event) -> str:
+    return (
+        f"REFUSED plan {event.item_id}: {event.detail}. Nothing was moved. If it was meant: "
+        f"`mlflow-cleanup confirm {event.item_id}`; if this is another database on purpose: "
+        f"`mlflow-cleanup confirm {event.item_id} --forget`, which leaves all files alone"
+    )
+
+
+def _backlog(event: Event) -> str:
+    held = size_text(event.size.bytes) if event.size else "unmeasured"
+    return (
+        f"{event.detail} run(s) were deleted before mlflow-cleanup came and still hold {held}; they "
+        "are left alone. To reclaim them, start with `--backlog include`"
+    )
+
+
+_SENTENCES: dict[EventKind, Callable[[Event], str]] = {
+    EventKind.STARTED: lambda event: event.detail,
+    EventKind.STOPPED: lambda event: "the monitor has stopped",
+    EventKind.WAITING: lambda event: f"waiting: {event.detail}",
+    EventKind.RESUMED: lambda event: "works again",
+    EventKind.BACKLOG: _backlog,
+    EventKind.QUARANTINED: _quarantined,
+    EventKind.EMPTY: lambda event: f"{_subject(event)} left MLflow: it had no artifacts",
+    EventKind.RESTORED: lambda event: f"{_subject(event)}: its files are back at {event.detail}",
+    EventKind.CONFLICT: lambda event: f"{_subject(event)}: restored in part; {event.detail}",
+    EventKind.PURGED: lambda event: f"{_subject(event)}: purged, {amount(event.size)} freed",
+    EventKind.LOST: _lost,
+    EventKind.KEPT: lambda event: (
+        f"{_subject(event)} left MLflow, its files are kept: {event.detail}"
+    ),
+    EventKind.FAILED: lambda event: f"FAILED {_subject(event)}: {event.detail}; tried again later",
+    EventKind.REFUSED: _refused,
+    EventKind.CONFIRMED: lambda event: f"plan {event.item_id} was confirmed: {event.detail}",
+    EventKind.FORGOTTEN: lambda event: (
+        f"all known runs were forgotten, no file was touched: {event.detail}"
+    ),
+    EventKind.RECOVERED: lambda event: (
+        f"{_subject(event)}: a move that was interrupted is finished"
+    ),
+    EventKind.ADOPTED: lambda event: f"artifact root {event.detail} now belongs to this database",
+}

@@ -1,0 +1,193 @@
+"""`status`, `trash list` and `history` as values, and those values as text."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mlflow_cleanup.ledger.ageing import read_clocks
+from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.ledger.lease import current_holder
+from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.event import Event
+from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.report.lines import sentence_of
+from mlflow_cleanup.report.text import length_text, minute, printable, size_text, table
+
+Values = dict[str, Any]
+
+_DEFAULT_RETENTION_S = 7 * 86_400.0
+
+
+def status_values(state_dir: Path) -> Values:
+    """Say what is watched, what is quarantined, what failed, how much was freed."""
+    ledger = Ledger.read(state_dir)
+    try:
+        holder, refusal = current_holder(state_dir), ledger.refusals.current()
+        watching = ledger.watching or {}
+        counts, freed = ledger.items.count(), ledger.items.freed()
+        kept = ledger.known.in_state(RunState.ORPHANED)
+        backlog = ledger.fact("backlog")
+        return {
+            "running": None if holder is None else str(holder),
+            "watching": watching,
+            "complaint": watching.get("complaint"),
+            "refused_plan": refusal
+            and {"id": refusal.refusal.plan_id, "reason": refusal.refusal.reason, "at": refusal.at},
+            "roots": [
+                {"path": printable(root.path), "problem": root.problem}
+                for root in ledger.roots().values()
+            ],
+            "known_active_runs": len(ledger.known.active),
+            "kept": [{"run_id": run.run_id, "reason": run.kept} for run in kept],
+            "backlog": json.loads(backlog) if backlog else None,
+            "items": {
+                state.value: {"count": count, "files": size.files, "bytes": size.bytes}
+                for state, (count, size) in counts.items()
+            },
+            "failed": [_failure(item) for item in _held(ledger) if item.error],
+            "freed": {"files": freed.files, "bytes": freed.bytes},
+        }
+    finally:
+        ledger.close()
+
+
+def status_text(values: Values) -> str:
+    """Render what `status_values` returned."""
+    watching, items = values["watching"], values["items"]
+    held = items.get(ItemState.QUARANTINED.value, {"count": 0, "bytes": 0})
+    lines = [
+        f"monitor      {values['running'] or 'not running'}",
+        f"database     {printable(watching.get('database', 'none watched yet'))}",
+        *(_root_line(root) for root in values["roots"]),
+        f"active runs  {values['known_active_runs']}",
+        f"in the trash {held['count']} item(s), {size_text(held['bytes'])}",
+        f"freed so far {size_text(values['freed']['bytes'])} in {values['freed']['files']} file(s)",
+    ]
+    if watching:
+        kept_for = timedelta(seconds=watching["retention_s"])
+        lines.append(f"retention    {length_text(kept_for)}")
+    if (backlog := values["backlog"]) and backlog["runs"]:
+        size = size_text(backlog["bytes"])
+        lines.append(
+            f"backlog      {backlog['runs']} run(s), {size} (--backlog include reclaims them)"
+        )
+    lines += [f"kept         run {run['run_id']}: {run['reason']}" for run in values["kept"]]
+    lines += [f"FAILED       run {run['run_id']}: {run['error']}" for run in values["failed"]]
+    if values["complaint"]:
+        lines.append(f"WAITING      {values['complaint']}")
+    if refused := values["refused_plan"]:
+        lines.append(f"REFUSED      plan {refused['id']}: {refused['reason']}")
+    return "\n".join(printable(line) for line in lines)
+
+
+def trash_values(state_dir: Path) -> list[Values]:
+    """List what the trash holds, oldest first."""
+    ledger = Ledger.read(state_dir)
+    try:
+        now = ledger.peek(read_clocks())
+        watching = ledger.watching or {}
+        retention = timedelta(seconds=watching.get("retention_s", _DEFAULT_RETENTION_S))
+        return [
+            {
+                "id": item.id,
+                "run_id": item.entity.id,
+                "name": item.name,
+                "experiment_id": item.experiment_id,
+                "state": item.state.value,
+                "held": item.held.value,
+                "origin": printable(item.location.path),
+                "files": item.size.files if item.size else None,
+                "bytes": item.size.bytes if item.size else None,
+                "quarantined_at": item.quarantined_at and item.quarantined_at.isoformat(),
+                "purge_at": None
+                if item.state is ItemState.CONFLICT
+                else now.due_at(item.quarantined_s, retention).isoformat(),
+                "error": item.error,
+            }
+            for item in _held(ledger)
+        ]
+    finally:
+        ledger.close()
+
+
+def trash_text(values: list[Values]) -> str:
+    """Render what `trash_values` returned."""
+    if not values:
+        return "the trash is empty"
+    rows = [
+        [
+            item["run_id"],
+            printable(item["name"] or "-"),
+            item["state"],
+            "?" if item["bytes"] is None else size_text(item["bytes"]),
+            minute(datetime.fromisoformat(item["purge_at"]))
+            if item["purge_at"]
+            else "never by itself",
+            item["origin"],
+        ]
+        for item in values
+    ]
+    return table(["RUN", "NAME", "STATE", "SIZE", "PURGED AT", "ORIGIN"], rows)
+
+
+def history_values(state_dir: Path, limit: int, run_ids: tuple[str, ...] = ()) -> list[Values]:
+    """List the latest events, oldest of them first."""
+    ledger = Ledger.read(state_dir)
+    try:
+        return [event_values(event) for event in ledger.history.latest(limit, run_ids)]
+    finally:
+        ledger.close()
+
+
+def event_values(event: Event) -> Values:
+    """Turn an event into JSON values."""
+    return {
+        "at": event.at.isoformat(),
+        "event": event.kind.value,
+        "entity": None if event.entity is None else event.entity.kind.value,
+        "run_id": None if event.entity is None else event.entity.id,
+        "name": event.name,
+        "item_id": event.item_id,
+        "detail": printable(event.detail),
+        "files": event.size.files if event.size else None,
+        "bytes": event.size.bytes if event.size else None,
+        "sentence": sentence_of(event),
+    }
+
+
+def history_text(values: list[Values]) -> str:
+    """Render what `history_values` returned."""
+    if not values:
+        return "nothing has happened yet"
+    return "\n".join(
+        f"{minute(datetime.fromisoformat(item['at']))}  {item['event']:<11}  {item['sentence']}"
+        for item in values
+    )
+
+
+def outcome_text(values: Values) -> str:
+    """Render what became of items that a verb worked on."""
+    lines = []
+    for item in values["items"]:
+        size = "" if item["bytes"] is None else f" ({size_text(item['bytes'])})"
+        problem = f": {item['error']}" if item["error"] else ""
+        lines.append(f"run {item['run_id']}: {item['state']}{size}, {item['path']}{problem}")
+    return "\n".join(printable(line) for line in lines) or "nothing to do"
+
+
+def _held(ledger: Ledger) -> list[Item]:
+    return ledger.items.in_state(*HELD, ItemState.RESTORING, ItemState.QUARANTINING)
+
+
+def _failure(item: Item) -> Values:
+    return {"run_id": item.entity.id, "id": item.id, "error": item.error, "attempts": item.attempts}
+
+
+def _root_line(root: Values) -> str:
+    return f"root         {root['path']}" + (
+        f"  PROBLEM: {root['problem']}" if root["problem"] else ""
+    )

@@ -1,0 +1,129 @@
+"""Reading MLflow's own flags and environment: where its database and its artifacts are.
+
+What is read here is never changed: MLflow gets its arguments and its environment as they came.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow_cleanup.config import DEFAULT_BACKEND
+from mlflow_cleanup.errors import BadUsage
+from mlflow_cleanup.model.location import Misread, Unplaced, Whereabouts, place
+from mlflow_cleanup.observe.places import slashed
+
+DEFAULT_DESTINATION = "./mlartifacts"
+DEFAULT_CLIENT_ROOT = "./mlruns"
+"""Where MLflow puts artifacts by itself: the server's proxied ones, and a client's own."""
+
+_VALUED = {
+    "--backend-store-uri": "MLFLOW_BACKEND_STORE_URI",
+    "--default-artifact-root": "MLFLOW_DEFAULT_ARTIFACT_ROOT",
+    "--artifacts-destination": "MLFLOW_ARTIFACTS_DESTINATION",
+    "--registry-store-uri": "MLFLOW_REGISTRY_STORE_URI",
+    "--host": "MLFLOW_HOST",
+    "--port": "MLFLOW_PORT",
+}
+_SHORT = {"--host": "-h", "--port": "-p"}
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabout:
+    """What the server will use: its store, its proxied artifacts' destination, its artifact roots.
+
+    `destination` is an absolute local path or None; `roots` are absolute local paths; `registry` is the
+    URI of a model registry kept apart, None when it is in the same store. `address` is where it listens.
+    """
+
+    backend: str
+    destination: str | None
+    roots: tuple[str, ...]
+    registry: str | None = None
+    address: tuple[str, str] = ("127.0.0.1", "5000")
+
+
+def derive(
+    arguments: Sequence[str], environment: Mapping[str, str], working_directory: str
+) -> Whereabout:
+    """Say where MLflow, started with these arguments, keeps its metadata and its artifacts."""
+    values = {flag: _value(flag, arguments, environment) for flag in _VALUED}
+    serves = _serves_artifacts(arguments, environment)
+    destination = local_path(
+        values["--artifacts-destination"] or DEFAULT_DESTINATION, working_directory
+    )
+    candidates = [local_path(DEFAULT_CLIENT_ROOT, working_directory)]
+    if serves:
+        candidates.insert(0, destination)
+    if (default_root := values["--default-artifact-root"]) is not None:
+        candidates.insert(0, local_path(default_root, working_directory))
+    return Whereabout(
+        backend=values["--backend-store-uri"] or default_backend(working_directory),
+        destination=destination if serves else None,
+        roots=tuple(dict.fromkeys(root for root in candidates if root is not None)),
+        registry=values["--registry-store-uri"],
+        address=(values["--host"] or "127.0.0.1", values["--port"] or "5000"),
+    )
+
+
+def default_backend(working_directory: str) -> str:
+    """Say which store MLflow's server chooses when nothing names one.
+
+    It does not look at MLFLOW_TRACKING_URI, which is for clients.
+    """
+    if _has_file_store(Path(working_directory, "mlruns")):
+        return DEFAULT_CLIENT_ROOT
+    return DEFAULT_BACKEND
+
+
+def local_path(uri: str, working_directory: str) -> str | None:
+    """Return the absolute path that an artifact root means, None when it is not a local one."""
+    where = Whereabouts(slashed(working_directory), None, windows=os.name == "nt")
+    found = place(uri, where)
+    if not isinstance(found, Unplaced):
+        return os.path.abspath(found)
+    if found.why is Misread.REMOTE:
+        return None
+    # What is not written the one plain way is taken as the operator's own file system sees it.
+    if "://" not in uri and not uri.startswith("file:"):
+        return os.path.abspath(os.path.join(working_directory, os.path.expanduser(uri)))
+    raise BadUsage(
+        f"the artifact root {uri!r} can be read in more than one way; write a plain path"
+    )
+
+
+def _has_file_store(directory: Path) -> bool:
+    """Tell whether a file store's experiments lie there, as MLflow looks for them."""
+    try:
+        entries = list(directory.iterdir())
+    except OSError:
+        return False
+    return any(
+        re.fullmatch(r"\d+", item.name) and (item / "meta.yaml").is_file() for item in entries
+    )
+
+
+def _value(flag: str, arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return a flag's value: the last one given wins, then its environment variable."""
+    found = environment.get(_VALUED[flag]) or None
+    short = _SHORT.get(flag)
+    for position, argument in enumerate(arguments):
+        if argument in (flag, short) and position + 1 < len(arguments):
+            found = arguments[position + 1]
+        elif argument.startswith(f"{flag}="):
+            found = argument.partition("=")[2]
+        elif short and argument.startswith(short) and not argument.startswith("--"):
+            found = argument[2:]
+    return found or None
+
+
+def _serves_artifacts(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    told = environment.get("MLFLOW_SERVE_ARTIFACTS", "true").strip().lower()
+    serves = told not in ("0", "false", "f", "no", "n", "off")
+    for argument in arguments:
+        if argument in ("--serve-artifacts", "--no-serve-artifacts"):
+            serves = argument == "--serve-artifacts"
+    return serves

@@ -1,0 +1,140 @@
+"""MLflow as a child process whose whole process group is ours to end."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from mlflow_cleanup.errors import ServerMissing
+
+GRACE_S = 15.0
+"""How long MLflow may take to end by itself before what is left of its group is killed."""
+
+_LEFT_BEHIND_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class MLflowCommand:
+    """What to start: `mlflow ui …` or `mlflow server …`, and where it will listen."""
+
+    verb: str
+    arguments: tuple[str, ...]
+    address: tuple[str, str]
+
+    def words(self) -> list[str]:
+        """Return the command line; raises ServerMissing."""
+        if importlib.util.find_spec("mlflow") is None:
+            raise ServerMissing
+        command = [sys.executable, "-m", "mlflow", self.verb, *self.arguments]
+        if sys.platform == "linux":
+            child = "mlflow_cleanup.server.child"
+            return [sys.executable, "-m", child, str(os.getpid()), *command]
+        return command
+
+    def is_address_taken(self) -> bool:
+        """Tell whether some program listens there now."""
+        host, port = self.address
+        with socket.socket() as probe:
+            probe.settimeout(1.0)
+            try:
+                return (
+                    probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, int(port))) == 0
+                )
+            except (OSError, ValueError, OverflowError):
+                return False
+
+
+class MLflowProcess:
+    """MLflow in a process group of its own; its output goes where ours goes."""
+
+    def __init__(self, command: MLflowCommand) -> None:
+        self._process = subprocess.Popen(command.words(), **_own_group())  # noqa: S603
+        self.ended = threading.Event()
+        threading.Thread(target=self._wait, name="mlflow-waiter", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, which is its group's too."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int:
+        """How MLflow ended; a signal counts as 128 and its number, as in a shell."""
+        code = self._process.returncode
+        return 128 - code if code < 0 else code
+
+    def end(self, grace_s: float = GRACE_S) -> None:
+        """End MLflow and every process that it started."""
+        if not self.ended.is_set():
+            self._signal(_gentle())
+            self.ended.wait(grace_s)
+        self._end_the_rest()
+        self.ended.wait(grace_s)
+
+    def kill(self) -> None:
+        """End everything at once."""
+        self._signal(_hard())
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self.ended.set()
+
+    def _end_the_rest(self) -> None:
+        """Stopped early, MLflow's parent leaves its job consumers behind: end the whole group."""
+        if os.name == "nt":
+            self._signal(_hard())
+            return
+        ends = time.monotonic() + _LEFT_BEHIND_S
+        self._signal(signal.SIGTERM)
+        while _group_is_alive(self.pid) and time.monotonic() < ends:
+            time.sleep(0.02)
+        self._signal(_hard())
+
+    def _signal(self, number: int) -> None:
+        if os.name == "nt":
+            _signal_on_windows(self._process, number)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+def _own_group() -> dict[str, object]:
+    if os.name == "nt":
+        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    return {"start_new_session": True}
+
+
+def _gentle() -> int:
+    return getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+
+
+def _hard() -> int:
+    return getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def _group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _signal_on_windows(process: subprocess.Popen[bytes], number: int) -> None:
+    """Ask politely with Ctrl-Break; by force, end the whole tree, as Windows has no groups to kill."""
+    with contextlib.suppress(OSError):
+        if number == _gentle():
+            process.send_signal(number)
+        else:
+            tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+            subprocess.run(tree, check=False, capture_output=True)  # noqa: S603

@@ -1,0 +1,1 @@
+"""Where bytes lie: one protocol, one implementation for each kind of store."""

@@ -1,0 +1,94 @@
+"""The contract that every artifact store keeps; `tests/contracts` is its test suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mlflow_cleanup.model.item import Held, Item, Size
+from mlflow_cleanup.model.location import Location
+
+KeepGoing = Callable[[], bool]
+"""Asked now and then during long work; False means: stop where you are, it goes on later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What lies where, for one item: the answer that a restart after a crash needs."""
+
+    at_origin: bool
+    in_trash: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of a restore; `collisions` are paths (inside the item) that stayed in the trash."""
+
+    collisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """The outcome of a purge: what was really freed, and what would not go.
+
+    `complete` means that nothing is left, verified by looking; `failures` are paths with reasons.
+    """
+
+    freed: Size
+    complete: bool
+    failures: tuple[str, ...] = field(default=())
+
+
+class ArtifactStore(Protocol):
+    """One artifact root. Nothing outside of it is ever touched, and no symbolic link is followed.
+
+    Every method is safe to call again after a crash. Each raises `StoreUnreachable` when the root
+    itself cannot be seen, which is never the same as finding nothing, and `UnsafePlace` when a path
+    runs through a link, a mount point or a file.
+    """
+
+    @property
+    def root(self) -> str:
+        """The absolute real path of the root."""
+        ...
+
+    def check(self) -> None:
+        """Raise `StoreUnreachable` unless the root can be seen and carries no other owner's marker."""
+        ...
+
+    def mark(self) -> None:
+        """Write the owner marker where there is none yet."""
+        ...
+
+    def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
+        """Take what lies at `location` out of sight, reversibly, in one step; None: nothing there.
+
+        The note of origin is written before the move. Raises `QuarantineFailed` when the bytes are
+        still where they were.
+        """
+        ...
+
+    def restore(self, item: Item) -> Restored:
+        """Put an item's bytes back at their origin. Nothing that lies there is overwritten."""
+        ...
+
+    def purge(self, item: Item, keep_going: KeepGoing) -> Purged:
+        """Remove an item's bytes for good; what is already gone is not an error."""
+        ...
+
+    def find(self, item: Item) -> Presence:
+        """Look where an item's bytes are."""
+        ...
+
+    def exists(self, location: Location) -> bool:
+        """Tell whether something lies at `location`."""
+        ...
+
+    def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
+        """Count the files and bytes of a held item or at a place; None when told to stop before."""
+        ...
+
+    def newest_write(self, location: Location) -> float | None:
+        """Return the newest modification time under `location` (Unix seconds), None: nothing there."""
+        ...

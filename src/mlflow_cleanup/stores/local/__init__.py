@@ -1,0 +1,1 @@
+"""Artifacts on a local (or mounted) file system."""

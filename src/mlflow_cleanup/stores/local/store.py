@@ -1,0 +1,288 @@
+"""The local store: quarantine is one rename into a trash on the same file system."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.model.item import Held, Item, Size
+from mlflow_cleanup.model.location import RESERVED, Location
+from mlflow_cleanup.stores.base import KeepGoing, Presence, Purged, Restored
+from mlflow_cleanup.stores.local import marker, walk
+from mlflow_cleanup.stores.local.directory import (
+    HAS_DIR_FD,
+    Directory,
+    descend,
+    exists,
+    is_plain_directory,
+    open_root,
+)
+from mlflow_cleanup.stores.local.merge import merge
+from mlflow_cleanup.stores.local.removal import remove_tree, shown
+
+TRASH = "trash"
+NOTE = "origin.json"
+CONTENT = "content"
+"""`<root>/.mlflow-cleanup/trash/<item>/` holds the note of origin and, moved by one rename, the bytes."""
+
+_COLLISIONS = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+
+
+class LocalStore:
+    """One artifact root on a local file system.
+
+    `owner` is what its marker must say; `is_marked` whether a marker was written there before, so
+    that its absence means the root cannot be seen. `wait` pauses between attempts to remove.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        owner: marker.Owner,
+        *,
+        is_marked: bool = False,
+        wait: Callable[[float], object],
+        by_descriptor: bool = HAS_DIR_FD,
+    ) -> None:
+        self._root, self._owner, self._wait = root, owner, wait
+        self._is_marked, self._by_descriptor = is_marked, by_descriptor
+
+    @property
+    def root(self) -> str:
+        """The absolute real path of the root."""
+        return self._root
+
+    def check(self) -> None:
+        """See `ArtifactStore.check`."""
+        with self._open() as root:
+            marker.require(root, self._owner, expected=self._is_marked)
+
+    def mark(self) -> None:
+        """See `ArtifactStore.mark`."""
+        with self._open() as root:
+            marker.require(root, self._owner, expected=self._is_marked)
+            if marker.read(root) is None:
+                marker.write(root, self._owner)
+        self._is_marked = True
+
+    def adopt(self) -> None:
+        """Write the owner marker whatever is there: the operator has said whose root this is."""
+        with self._open() as root:
+            marker.write(root, self._owner)
+        self._is_marked = True
+
+    def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
+        """See `ArtifactStore.quarantine`."""
+        *parents, name = location.inside
+        with self._open() as root:
+            try:
+                with descend(root, parents) as parent:
+                    held = self._move_away(root, parent, name, item_id, note)
+            except FileNotFoundError:
+                held = None
+            if held is not Held.IN_PLACE:
+                _remove_if_empty(root, parents)
+        return held
+
+    def restore(self, item: Item) -> Restored:
+        """See `ArtifactStore.restore`."""
+        if item.held is Held.IN_PLACE:
+            return Restored()
+        *parents, name = item.location.inside
+        with self._open() as root:
+            try:
+                with descend(root, self._trash_of(item)) as trash:
+                    if not exists(trash, CONTENT):
+                        collisions: list[str] = []
+                    else:
+                        self._remake_parent(root, parents, trash)
+                        with descend(root, parents) as parent:
+                            collisions = _put_back(trash, parent, name)
+            except FileNotFoundError:
+                return Restored()
+            if not collisions:
+                _remove_trash(root, item.id)
+        return Restored(shown(collisions))
+
+    def purge(self, item: Item, keep_going: KeepGoing) -> Purged:
+        """See `ArtifactStore.purge`."""
+        with self._open() as root:
+            *parents, name = self._held_at(item)
+            try:
+                with descend(root, parents) as parent:
+                    if not exists(parent, name):
+                        raise FileNotFoundError(name)
+                    removal = remove_tree(parent, name, keep_going, self._wait)
+                    is_gone = not exists(parent, name)
+                freed, failures = removal.freed, shown(removal.failures)
+            except FileNotFoundError:
+                freed, is_gone, failures = Size(), True, ()
+            if is_gone and item.held is Held.TRASH:
+                _remove_trash(root, item.id)
+            elif is_gone:
+                _remove_if_empty(root, parents)
+        return Purged(freed, is_gone, failures)
+
+    def find(self, item: Item) -> Presence:
+        """See `ArtifactStore.find`."""
+        with self._open() as root:
+            return Presence(
+                at_origin=_is_there(root, item.location.inside),
+                in_trash=_is_there(root, (*self._trash_of(item), CONTENT)),
+            )
+
+    def exists(self, location: Location) -> bool:
+        """See `ArtifactStore.exists`."""
+        with self._open() as root:
+            return _is_there(root, location.inside)
+
+    def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
+        """See `ArtifactStore.measure`."""
+        inside = what.inside if isinstance(what, Location) else self._held_at(what)
+        with self._open() as root:
+            try:
+                with descend(root, inside) as top:
+                    return walk.measure(top, keep_going)
+            except FileNotFoundError:
+                return Size()
+
+    def newest_write(self, location: Location) -> float | None:
+        """See `ArtifactStore.newest_write`."""
+        with self._open() as root:
+            try:
+                with descend(root, location.inside) as top:
+                    times = (found.status.st_mtime for found in walk.walk(top))
+                    return max(times, default=top.stat().st_mtime)
+            except FileNotFoundError:
+                return None
+
+    @contextmanager
+    def _open(self) -> Iterator[Directory]:
+        try:
+            root = open_root(self._root, by_descriptor=self._by_descriptor)
+        except FileNotFoundError as error:
+            raise StoreUnreachable(self._root, "it does not exist") from error
+        except OSError as error:
+            raise StoreUnreachable(self._root, error.strerror or str(error)) from error
+        with root:
+            yield root
+
+    def _move_away(
+        self, root: Directory, parent: Directory, name: str, item_id: str, note: Mapping[str, str]
+    ) -> Held | None:
+        status = parent.lstat(name)
+        path = os.path.join(parent.path, name)
+        if not is_plain_directory(status):
+            raise UnsafePlace(path, "it is a link or no directory")
+        if status.st_dev != root.stat().st_dev:
+            return Held.IN_PLACE
+        note = {**note, "parent_mode": f"{stat.S_IMODE(parent.stat().st_mode):o}"}
+        try:
+            with descend(root, (RESERVED, TRASH, item_id), make=True) as trash:
+                trash.write(NOTE, json.dumps(note).encode())
+                if exists(trash, CONTENT):
+                    raise QuarantineFailed(path, "the trash holds this item already")
+                held = _rename_away(parent, name, trash)
+        except OSError as error:
+            _remove_trash(root, item_id)
+            raise QuarantineFailed(path, error.strerror or str(error)) from error
+        if held is Held.IN_PLACE:
+            _remove_trash(root, item_id)
+        return held
+
+    def _remake_parent(self, root: Directory, parents: list[str], trash: Directory) -> None:
+        """Make the directories that the origin lay in, the last with the mode that it had."""
+        if _is_there(root, tuple(parents)):
+            return
+        descend(root, parents, make=True).__exit__(None, None, None)
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a courtesy; the bytes matter
+            mode = int(json.loads(trash.read(NOTE))["parent_mode"], 8) & 0o777
+            with descend(root, parents[:-1]) as above:
+                above.chmod(parents[-1], mode | stat.S_IRWXU)
+
+    def _trash_of(self, item: Item) -> tuple[str, ...]:
+        return (RESERVED, TRASH, item.id)
+
+    def _held_at(self, item: Item) -> tuple[str, ...]:
+        if item.held is Held.IN_PLACE:
+            return item.location.inside
+        return (*self._trash_of(item), CONTENT)
+
+
+def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
+    try:
+        parent.rename(name, trash, CONTENT)
+    except PermissionError:
+        _rename_protected(parent, name, trash)
+    except OSError as error:
+        # Another file system (a mount, a container's lower layer) cannot be left by a rename.
+        if error.errno == errno.EXDEV:
+            return Held.IN_PLACE
+        raise
+    return Held.TRASH
+
+
+def _rename_protected(parent: Directory, name: str, trash: Directory) -> None:
+    """Move a read-only directory: it and its parent are made writable for the moment of the move."""
+    mode = stat.S_IMODE(parent.lstat(name).st_mode)
+    parent_mode = stat.S_IMODE(parent.stat().st_mode)
+    parent.chmod(".", parent_mode | stat.S_IRWXU)
+    try:
+        parent.chmod(name, mode | stat.S_IRWXU)
+        try:
+            parent.rename(name, trash, CONTENT)
+        except OSError:
+            parent.chmod(name, mode)
+            raise
+        trash.chmod(CONTENT, mode)
+    finally:
+        parent.chmod(".", parent_mode)
+
+
+def _put_back(trash: Directory, parent: Directory, name: str) -> list[str]:
+    """Move an item's content home; return what collided with what lies there now."""
+    if exists(parent, name) and not is_plain_directory(parent.lstat(name)):
+        return [name]
+    try:
+        trash.rename(CONTENT, parent, name)
+    except OSError as error:
+        if error.errno not in _COLLISIONS:
+            raise
+    else:
+        return []
+    with trash.open(CONTENT) as content, parent.open(name) as there:
+        collisions = merge(content, there)
+    if not collisions:
+        trash.rmdir(CONTENT)
+    return collisions
+
+
+def _is_there(root: Directory, inside: tuple[str, ...]) -> bool:
+    try:
+        with descend(root, inside[:-1]) as parent:
+            return exists(parent, inside[-1])
+    except (FileNotFoundError, UnsafePlace):
+        return False
+
+
+def _remove_if_empty(root: Directory, parents: list[str]) -> None:
+    """Remove the run's own directory when nothing is left in it; never the experiment's."""
+    with suppress(OSError, UnsafePlace), descend(root, parents[:-1]) as above:
+        above.rmdir(parents[-1])
+
+
+def _remove_trash(root: Directory, item_id: str) -> None:
+    """Remove an item's emptied place in the trash; one that still holds bytes stays."""
+    with suppress(FileNotFoundError, UnsafePlace), descend(root, (RESERVED, TRASH)) as trash:
+        with suppress(FileNotFoundError), descend(trash, [item_id]) as place:
+            if exists(place, CONTENT):
+                return
+            with suppress(FileNotFoundError):
+                place.unlink(NOTE)
+        with suppress(OSError):
+            trash.rmdir(item_id)
