@@ -3,9 +3,10 @@
 Words used throughout:
 
 - *run*, *logged model*, *model version*, *trace*, *experiment*: entities, which can own bytes.
-- *artifact root*: a directory under which artifacts may lie, and outside of which nothing is touched.
+- *artifact root*: a directory under which artifacts may lie; outside of it nothing is touched.
 - *artifact location*: the place of one entity's bytes, parsed and normalised.
-- *claim*: an entity says "these bytes are mine"; a live claim protects them. *Pin*: an operator does.
+- *claim*: an entity says "these bytes are mine"; a live claim protects them. *Pin*: an operator
+  does.
 - *snapshot*: every claim at one moment. *Known runs*: what earlier cycles saw, kept in the ledger.
 - *verdict*: garbage or kept, always with a reason. *Plan*: the ordered steps made from verdicts.
 - *quarantine*, *restore*, *purge*: take out of sight reversibly, put back, remove for good.

@@ -25,10 +25,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
 class Settings:
     """Everything the monitor needs to know.
 
-    `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact roots;
-    `artifacts_destination` is where proxied artifacts lie, None when that is no local directory;
-    `working_directory` is what relative artifact URIs are relative to. `registry` is the SQLite file of
-    a model registry kept apart, whose versions claim places too.
+    `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact
+    roots; `artifacts_destination` is where proxied artifacts lie, None when that is no local
+    directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
+    the SQLite file of a model registry kept apart, whose versions claim places too.
     """
 
     database: str
@@ -97,9 +97,9 @@ def state_dir_for(database: str) -> Path:
 def read_file(path: Path, keys: frozenset[str]) -> Mapping[str, Any]:
     """Read a configuration file, keys written as the options are; raises BadUsage."""
     if sys.version_info >= (3, 11):
-        import tomllib
+        import tomllib  # noqa: PLC0415 - only where a file is read
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # noqa: PLC0415 - likewise
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -117,6 +117,6 @@ def _hint(uri: str) -> str:
     if re.match(r"(https?|databricks)\b", uri):
         return "Run it beside the tracking server, with the server's own --backend-store-uri."
     return (
-        "It is a file store, which keeps no database; `mlflow migrate-filestore` moves its metadata "
-        "to SQLite and leaves the artifacts where they are."
+        "It is a file store, which keeps no database; `mlflow migrate-filestore` moves its "
+        "metadata to SQLite and leaves the artifacts where they are."
     )

@@ -50,6 +50,13 @@ class NotATrackingDatabase(TrackingUnreadable):
         )
 
 
+class DatabaseNotReady(NotATrackingDatabase):
+    """The database has no MLflow tables: as a rule, MLflow is about to make them."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "it has no MLflow tables")
+
+
 class DatabaseBusy(TrackingUnreadable):
     """Another process holds a lock on the tracking database for longer than we wait."""
 
@@ -78,8 +85,8 @@ class ForeignOwner(StoreUnreachable):
         self.owner = owner
         super().__init__(
             root,
-            f"its marker .mlflow-cleanup/owner.json belongs to another tracking database ({owner}). "
-            f"If it is meant to serve this one, run `mlflow-cleanup adopt {root}`",
+            f"its marker .mlflow-cleanup/owner.json belongs to another tracking database "
+            f"({owner}). If it is meant to serve this one, run `mlflow-cleanup adopt {root}`",
         )
 
 
@@ -105,8 +112,8 @@ class LeaseHeld(CleanupError):
     def __init__(self, holder: str, state_dir: str) -> None:
         self.holder, self.state_dir = holder, state_dir
         super().__init__(
-            f"another mlflow-cleanup works on this tracking database: {holder}; nothing was started. "
-            "Stop it first, or use `mlflow-cleanup status` to look at it."
+            f"another mlflow-cleanup works on this tracking database: {holder}; nothing was "
+            "started. Stop it first, or use `mlflow-cleanup status` to look at it."
         )
 
 

@@ -1,7 +1,7 @@
 """`MLflowDatabaseMonitor`: watches a tracking database and cleans up behind it, in daemon threads.
 
-Two threads. The *watcher* asks whether the database changed and, only then, reads which runs are active.
-The *cleaner* runs the cycles: whatever it does, watching and MLflow go on.
+Two threads. The *watcher* asks whether the database changed and, only then, reads which runs are
+active. The *cleaner* runs the cycles: whatever it does, watching and MLflow go on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 
@@ -26,24 +27,34 @@ from mlflow_cleanup.cycle.guard import Forgotten
 from mlflow_cleanup.cycle.requests import answer_requests
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.decide.departures import compare
-from mlflow_cleanup.errors import BadUsage, CleanupError, PlanRefused, TrackingUnreadable
+from mlflow_cleanup.errors import (
+    BadUsage,
+    CleanupError,
+    DatabaseNotReady,
+    PlanRefused,
+    TrackingUnreadable,
+)
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.observe.budget import Budget
-from mlflow_cleanup.observe.changes import ChangeProbe, FileEvents, FileMark, files_of, mark_of
+from mlflow_cleanup.observe.changes import ChangeProbe, FileEvents, files_of, mark_of
 from mlflow_cleanup.observe.tracking import TrackingDatabase
+from mlflow_cleanup.report.text import length_text
 
 WAKE_FILE = "wake"
-"""A file in the state directory: touching it makes a running monitor look at requests and answers."""
+"""A file in the state directory: touching it makes a monitor look at requests and answers."""
 
 UPKEEP_S = 60.0
 """Between two looks at everything that is kept, held or written late."""
 
 _RETRY_LONGEST_S = 60.0
+_NOT_READY_TURNS = 4
+"""A server that starts makes its tables within some seconds; only then is their absence news."""
+
 _PURGE_SLICE_S = 0.25
-"""How long a purge goes on at least before a newer change may interrupt it, so that it does progress."""
+"""How long a purge goes on at least before a newer change may interrupt it: it has to progress."""
 
 Tell = Callable[[Event], None]
 
@@ -78,7 +89,7 @@ class MLflowDatabaseMonitor:
         self.last_known_runs: frozenset[str] = frozenset()
         self.clock: Callable[[], Reading] = read_clocks
         self._known_others: frozenset[str] = frozenset()
-        self._tell = on_event or _ignore
+        self._on_event = on_event
         self._stop, self._wake = threading.Event(), threading.Event()
         self._called, self._urgent = threading.Event(), threading.Event()
         self._everything = threading.Event()
@@ -87,6 +98,7 @@ class MLflowDatabaseMonitor:
         self._complaint: str | None = None
         self._failures = 0
         self._due_s: float | None = None
+        self._last_scope = Scope.EVERYTHING
 
     def start(self) -> None:
         """Take the lease, open the ledger, and start watching in daemon threads."""
@@ -95,6 +107,7 @@ class MLflowDatabaseMonitor:
                 f"the directory of the tracking database {self.settings.database} does not exist; "
                 "nothing was started. Check --backend-store-uri."
             )
+        self._stop.clear()
         self._lease.acquire()
         try:
             workplace = self._workplace(Ledger.open(self.settings.state_dir))
@@ -112,7 +125,7 @@ class MLflowDatabaseMonitor:
             thread.start()
 
     def stop(self, timeout_s: float | None = 30.0) -> bool:
-        """Finish or revert the step in hand and end; False when that took longer than `timeout_s`."""
+        """Finish or revert the step in hand and end; False when it took longer than `timeout_s`."""
         self._stop.set()
         self._wake.set()
         self._called.set()
@@ -195,7 +208,7 @@ class MLflowDatabaseMonitor:
     def _clean(self, workplace: Workplace) -> None:
         """Loop: wait for a call or for the upkeep's time, and run a cycle."""
         cycle = Cycle(workplace)
-        self._say(workplace, EventKind.STARTED, f"watching {self.settings.database}")
+        self._say(workplace, EventKind.STARTED, self._greeting())
         scope: Scope | None = Scope.EVERYTHING
         try:
             while not self._stop.is_set():
@@ -205,6 +218,13 @@ class MLflowDatabaseMonitor:
         finally:
             self._say(workplace, EventKind.STOPPED, "")
             workplace.close()
+
+    def _greeting(self) -> str:
+        retention = self.settings.retention
+        kept = (
+            f"stay restorable for {length_text(retention)}" if retention else "are purged at once"
+        )
+        return f"watching {self.settings.database}; deleted runs' files {kept}"
 
     def _next(self) -> Scope | None:
         """Wait until something is to be done, and say what."""
@@ -220,21 +240,23 @@ class MLflowDatabaseMonitor:
 
     def _pause_s(self) -> float:
         if self._failures:
-            return min(self.settings.poll_interval_s * 2**self._failures, _RETRY_LONGEST_S)
-        if self._due_s is None or self._due_s <= 0:
+            doubled: float = self.settings.poll_interval_s * 2 ** min(self._failures, 10)
+            return min(doubled, _RETRY_LONGEST_S)
+        if self._due_s is None:
+            return UPKEEP_S
+        if self._due_s <= 0 and self._last_scope is Scope.EVERYTHING:
             return UPKEEP_S  # what is due and still there waits for a reason
-        return min(max(self._due_s, 0.05), UPKEEP_S)
+        return min(max(self._due_s, 0.0), UPKEEP_S)
 
     def _turn(self, cycle: Cycle, workplace: Workplace, scope: Scope) -> None:
         """Run one cycle; whatever goes wrong is told once, and tried again with growing pauses."""
-        begun = time.monotonic()
+        begun, self._last_scope = time.monotonic(), scope
         workplace.is_called = lambda: (
             self._urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
         )
         try:
             if os.path.exists(self.settings.database):
                 cycle.run(scope)
-                answer_requests(cycle, workplace)
                 self._due_s = cycle.next_due_s()
         except Forgotten:
             self._called.set()
@@ -242,18 +264,21 @@ class MLflowDatabaseMonitor:
         except PlanRefused as refusal:
             self._failures = 0
             self._complaint = str(refusal)
-            answer_requests(cycle, workplace)
+        except DatabaseNotReady as error:
+            self._complain(workplace, str(error), quiet_turns=_NOT_READY_TURNS)
         except CleanupError as error:
             self._complain(workplace, str(error))
-        except Exception:  # noqa: BLE001 - MLflow goes on and so do we, whatever this was
-            self._complain(workplace, f"unexpected error: {traceback.format_exc(limit=-3)}")
+        except Exception as error:  # noqa: BLE001 - MLflow goes on and so do we, whatever this was
+            self._complain(workplace, _unexpected(error))
         else:
             self._recovered(workplace)
+        with suppress(CleanupError):  # told by the next turn, which meets the same
+            answer_requests(cycle, workplace)
         self._publish(workplace)
 
-    def _complain(self, workplace: Workplace, text: str) -> None:
+    def _complain(self, workplace: Workplace, text: str, quiet_turns: int = 0) -> None:
         self._failures += 1
-        if text != self._complaint:
+        if text != self._complaint and self._failures > quiet_turns:
             self._complaint = text
             self._say(workplace, EventKind.WAITING, text)
 
@@ -290,6 +315,14 @@ class MLflowDatabaseMonitor:
             "complaint": self._complaint,
         }
 
+    def _tell(self, event: Event) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - a listener's failure is its own
+            traceback.print_exc()
+
     def _workplace(self, ledger: Ledger) -> Workplace:
         return Workplace(self.settings, ledger, tell=self._tell, clock=self.clock, stop=self._stop)
 
@@ -308,5 +341,8 @@ def _settings(backend: str, artifact_roots: Sequence[str], retention: str | time
     )
 
 
-def _ignore(_: Event) -> None:
-    """Tell nobody."""
+def _unexpected(error: Exception) -> str:
+    """Say in one line what went wrong and where: this is a bug, and the line is what gets reported."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"unexpected {type(error).__name__} at {place}: {error}"

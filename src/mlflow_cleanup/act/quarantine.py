@@ -51,8 +51,8 @@ def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> None:
         if tools.wanted(item) is not None:
             put_back(item, outcomes, tools)
         else:
-            item = _measured(item, ends, tools)
-            outcomes.add(item, event_of(EventKind.QUARANTINED, item, tools), RunState.GONE)
+            sized = _measured(item, ends, tools)
+            outcomes.add(sized, event_of(EventKind.QUARANTINED, sized, tools), RunState.GONE)
     outcomes.settle()
 
 

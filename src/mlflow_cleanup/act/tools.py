@@ -80,7 +80,7 @@ def event_of(
         at=tools.now.at,
         entity=item.entity,
         name=item.name,
-        detail=detail,
+        detail=detail or item.held.value,
         size=size if size is not None else item.size,
         due_at=due,
         item_id=item.id,

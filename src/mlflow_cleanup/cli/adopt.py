@@ -32,4 +32,4 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
             workplace.adopt(real)
         finally:
             workplace.close()
-    print(f"{real} belongs to {settings.database}")
+    click.echo(f"{real} belongs to {settings.database}")

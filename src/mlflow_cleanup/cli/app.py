@@ -27,11 +27,15 @@ _VERBS = {
 class LazyGroup(click.Group):
     """A group whose verbs live in modules of their own."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Name the verbs in the order in which they are shown."""
         return list(_VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        cmd_name: str,
+    ) -> click.Command | None:
         """Import a verb."""
         if cmd_name not in _VERBS:
             return None
@@ -39,7 +43,11 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in _VERBS.items()])
@@ -60,6 +68,6 @@ def app() -> None:
     Deleted runs' artifacts move to a trash, from which Restore in MLflow brings them back, and are
     purged when their retention has passed.
 
-    Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 something could not be cleaned, 4 refused
-    by a safeguard, 5 another process holds the lease.
+    Exit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 something could not be cleaned, 4
+    refused by a safeguard, 5 another process holds the lease.
     """

@@ -12,7 +12,7 @@ from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.requests import carry_out, outcome_of
 from mlflow_cleanup.errors import CleanupError, LeaseHeld, PlanRefused
 from mlflow_cleanup.ledger.journal import Request
-from mlflow_cleanup.ledger.lease import Lease
+from mlflow_cleanup.ledger.lease import Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.monitor import WAKE_FILE
 
@@ -31,11 +31,14 @@ class FailedThere(CleanupError):
 def do(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:
     """Carry out a verb on runs (none: all); returns what became of each item."""
     Ledger.read(settings.state_dir).close()  # says clearly when there is none yet
-    try:
-        with Lease(settings.state_dir, f"mlflow-cleanup {verb}"):
-            return _here(settings, verb, run_ids)
-    except LeaseHeld as held:
-        return _by_the_holder(settings.state_dir, verb, run_ids, held)
+    holder = current_holder(settings.state_dir)
+    if holder is None:
+        try:
+            with Lease(settings.state_dir, f"mlflow-cleanup {verb}"):
+                return _here(settings, verb, run_ids)
+        except LeaseHeld as held:
+            return _by_the_holder(settings.state_dir, verb, run_ids, held.holder)
+    return _by_the_holder(settings.state_dir, verb, run_ids, str(holder))
 
 
 def wake(state_dir: Path) -> None:
@@ -53,7 +56,7 @@ def _here(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, An
 
 
 def _by_the_holder(
-    state_dir: Path, verb: str, run_ids: Sequence[str], held: LeaseHeld
+    state_dir: Path, verb: str, run_ids: Sequence[str], holder: str
 ) -> dict[str, Any]:
     ledger = Ledger.open(state_dir)
     try:
@@ -63,9 +66,7 @@ def _by_the_holder(
         while (outcome := ledger.requests.outcome(number)) is None and time.monotonic() < ends:
             time.sleep(_LOOK_S)
         if outcome is None and ledger.requests.withdraw(number):
-            raise NotAnswered(
-                f"{held.holder} did not answer within {_WAIT_S:g} s; nothing was done"
-            )
+            raise NotAnswered(f"{holder} did not answer within {_WAIT_S:g} s; nothing was done")
         outcome = outcome or ledger.requests.outcome(number) or {"items": []}
     finally:
         ledger.close()
@@ -73,7 +74,7 @@ def _by_the_holder(
         raise (_Refused if outcome["type"] == PlanRefused.__name__ else FailedThere)(
             outcome["error"]
         )
-    return {**outcome, "done_by": held.holder}
+    return {**outcome, "done_by": holder}
 
 
 class _Refused(PlanRefused):

@@ -33,4 +33,4 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     finally:
         ledger.close()
     wake(state_dir)
-    print(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")
+    click.echo(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")

@@ -15,7 +15,7 @@ from mlflow_cleanup.cli.options import as_json, connection, policy, settings_bes
 @policy
 @as_json
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
+def doctor(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
     """Check database, schema revision, artifact roots and permissions; changes nothing."""
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.doctor import examine, findings_text

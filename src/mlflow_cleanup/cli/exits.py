@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+
+import click
 
 from mlflow_cleanup.errors import (
     BadUsage,
@@ -47,5 +48,5 @@ def exit_code_of(error: CleanupError) -> int:
 
 def fail(error: CleanupError) -> int:
     """Print an error to stderr and return its exit code."""
-    print(f"mlflow-cleanup: {error}", file=sys.stderr)
+    click.echo(f"mlflow-cleanup: {error}", err=True)
     return exit_code_of(error)

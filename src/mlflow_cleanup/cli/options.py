@@ -28,7 +28,7 @@ PREFIX = "MLFLOW_CLEANUP_"
 
 def setting(flag: str, **how: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own arguments
     """Make an option with its environment variable `MLFLOW_CLEANUP_…`."""
-    name = flag.split("/")[0].lstrip("-").replace("-", "_")
+    name = flag.split("/", maxsplit=1)[0].lstrip("-").replace("-", "_")
     variables = [PREFIX + name.upper(), *how.pop("also", ())]
     return click.option(flag, envvar=variables, show_envvar=False, **how)
 

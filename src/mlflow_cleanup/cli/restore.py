@@ -17,11 +17,11 @@ from mlflow_cleanup.errors import UnknownItems
 @policy
 @as_json
 @click.pass_context
-def restore(ctx: click.Context, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def restore(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Put the files of runs back from the trash; nothing at their origin is overwritten.
 
-    A run that is deleted in MLflow stays deleted there: press Restore in MLflow for that, which gives
-    the files back too.
+    A run that is deleted in MLflow stays deleted there: press Restore in MLflow for that, which
+    gives the files back too.
     """
     from mlflow_cleanup.cli.by_hand import do
     from mlflow_cleanup.cli.saying import show

@@ -7,6 +7,8 @@ import sys
 from datetime import datetime
 from typing import Any
 
+import click
+
 from mlflow_cleanup.model.event import Event
 from mlflow_cleanup.report.lines import PREFIX, line_of
 
@@ -23,7 +25,7 @@ def say(text: str) -> None:
 
 def show(values: Any, text: str, *, as_json: bool) -> None:  # noqa: ANN401 - JSON values
     """Print a verb's result on stdout, as text or as JSON."""
-    print(json.dumps(values, indent=2) if as_json else text)
+    click.echo(json.dumps(values, indent=2) if as_json else text)
 
 
 def _write(line: str) -> None:

@@ -76,7 +76,7 @@ def _command(verb: str) -> click.Command:
     )
     @ours_beside_mlflow
     @click.pass_context
-    def command(ctx: click.Context, **given: Any) -> None:  # noqa: ANN401 - click's values
+    def command(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click's values
         """Start the MLflow UI and, beside it, the monitor.
 
         Our options come first. From the first other word on everything goes to MLflow untouched, as

@@ -43,7 +43,7 @@ def list_(as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
 @policy
 @as_json
 @click.pass_context
-def purge(ctx: click.Context, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
+def purge(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Remove items for good before their retention has passed. This cannot be undone."""
     from mlflow_cleanup.cli.by_hand import do
     from mlflow_cleanup.cli.saying import show

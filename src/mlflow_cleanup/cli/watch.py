@@ -15,7 +15,7 @@ from mlflow_cleanup.errors import DatabaseMissing
 @connection
 @policy
 @click.pass_context
-def watch(ctx: click.Context, **given: Any) -> None:  # noqa: ANN401 - click's values
+def watch(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click's values
     """Run the monitor beside an MLflow server that runs already.
 
     Ends with Ctrl-C or SIGTERM, after the step in hand.

@@ -36,6 +36,13 @@ def backlog(rows: Iterable[RunRow]) -> list[KnownRun]:
     ]
 
 
+def orphan(run_id: str, row: RunRow | None) -> KnownRun:
+    """Take down a run that left, with what its row says, if it has one still."""
+    if row is None:
+        return KnownRun(run_id, RunState.ORPHANED, None, None)
+    return KnownRun(run_id, RunState.ORPHANED, row.experiment_id, row.artifact_uri)
+
+
 def of(known: Iterable[KnownRun], sight: Sight, workplace: Workplace) -> list[Candidate]:
     """Make candidates of known runs that left, with what their rows say, if they have one still."""
     rows = sight.snapshot.departed if sight.snapshot else {}

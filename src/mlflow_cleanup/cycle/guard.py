@@ -78,7 +78,7 @@ def _accept(
 
 
 def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
-    """Forget the runs of another database; what the trash holds of them stays until told otherwise."""
+    """Forget the runs of another database; what the trash holds of them stays for now."""
     ledger = workplace.ledger
     held = [_set_aside(item, refusal) for item in ledger.items.in_state(*HELD)]
     with ledger.transaction():
@@ -95,7 +95,9 @@ def _set_aside(item: Item, refusal: Refusal) -> Item:
         item,
         state=ItemState.CONFLICT,
         by_hand=True,
-        error=f"its database was forgotten with plan {refusal.plan_id}; restore or purge it by hand",
+        error=(
+            f"its database was forgotten with plan {refusal.plan_id}; restore or purge it by hand"
+        ),
     )
 
 

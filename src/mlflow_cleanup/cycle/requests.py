@@ -18,7 +18,9 @@ def answer_requests(cycle: Cycle, workplace: Workplace) -> None:
     """Carry out every waiting request; one that fails is answered with its error."""
     for request in workplace.ledger.requests.waiting():
         try:
-            outcome = {"items": [outcome_of(item) for item in carry_out(cycle, request)]}
+            outcome: dict[str, Any] = {
+                "items": [outcome_of(item) for item in carry_out(cycle, request)]
+            }
         except CleanupError as error:
             outcome = {"error": str(error), "type": type(error).__name__, "items": []}
         workplace.ledger.requests.settle(request.id, outcome)

@@ -26,7 +26,7 @@ class Sight:
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
 
-    def look(self, wanted: Wanted = lambda heads: ()) -> Snapshot:
+    def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
         self.places = self.workplace.places()
         # Taken before the read: a commit in between makes the next look read once more.

@@ -17,8 +17,9 @@ from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures, compare
 from mlflow_cleanup.decide.planner import make_plan
 from mlflow_cleanup.decide.retention import due_in_s, pause_after
+from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
-from mlflow_cleanup.ledger.known import KnownRun, RunState
+from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.moment import Moment
@@ -36,7 +37,7 @@ class Scope(str, Enum):
 
 
 class Cycle:
-    """Carries out cycles at one workplace. To be called by the holder of the lease, one at a time."""
+    """Carries out cycles at one workplace, one at a time; for the holder of the lease to call."""
 
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
@@ -68,7 +69,7 @@ class Cycle:
 
     def restore(self, run_ids: list[str]) -> list[Item]:
         """Give back the files of runs by hand; returns the items in their new states."""
-        tools = self._by_hand()
+        tools = self._tools_to_restore()
         items = self._ledger.items.of_runs(run_ids, *HELD)
         return restore(items, tools, by_hand=True)
 
@@ -81,6 +82,16 @@ class Cycle:
             else self._ledger.items.of_runs(run_ids, *HELD)
         )
         return purge(items, tools, pause_after)
+
+    def _tools_to_restore(self) -> Tools:
+        """Prepare for giving back, which is right whatever state the tracking database is in."""
+        sight = Sight(self._workplace, self._ledger.now(self._workplace.clock()))
+        tools = self._tools(sight)
+        try:
+            sight.look()
+        except TrackingUnreadable:
+            return replace(tools, wanted=lambda _: None)
+        return tools
 
     def _by_hand(self) -> Tools:
         """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
@@ -146,11 +157,7 @@ class Cycle:
             return
         rows, known = snapshot.departed, self._ledger.known
         came = candidates.active(rows[id_] for id_ in delta.arrived if id_ in rows)
-        left = [
-            KnownRun(id_, RunState.ORPHANED, row and row.experiment_id, row and row.artifact_uri)
-            for id_ in delta.orphaned
-            for row in [rows.get(id_)]
-        ]
+        left = [candidates.orphan(id_, rows.get(id_)) for id_ in delta.orphaned]
         with self._ledger.transaction():
             known.learn([*came, *left])
             if snapshot.identity != self._ledger.identity:

@@ -91,7 +91,7 @@ class Workplace:
         self._stores.clear()
 
     def check_roots(self) -> tuple[frozenset[str], dict[str, str]]:
-        """Look at every configured root; return those that cannot be seen, and foreign ones' owners."""
+        """Look at every configured root; return the unreachable ones, and foreign ones' owners."""
         unreachable, foreign = set(), {}
         known = self.ledger.roots()
         for root in real_roots(self.settings):
@@ -105,13 +105,15 @@ class Workplace:
                 unreachable.add(root)
                 problem = str(error)
             was = known.get(root)
+            if problem is not None and was is None and not os.path.lexists(root):
+                continue  # MLflow makes it with the first artifact; until then it is no news
             is_marked = problem is None or (was is not None and was.is_marked)
             if was is None or (was.is_marked, was.problem) != (is_marked, problem):
                 self.ledger.note_root(root, is_marked=is_marked, problem=problem)
         return frozenset(unreachable), foreign
 
     def adopt(self, root: str) -> None:
-        """Make a root this database's own, whatever its marker says; for the operator's word only."""
+        """Make a root this database's own, whatever its marker says: on the operator's word."""
         identity = self.tracking.identity()
         owner = Owner(self.settings.database, identity)
         LocalStore(root, owner, wait=self.stop.wait).adopt()

@@ -29,7 +29,7 @@ class Departures:
 def compare(
     last_known_active: AbstractSet[str], known_others: AbstractSet[str], heads: Heads
 ) -> Departures:
-    """Compare known runs with the database's; a run deleted between two looks counts as orphaned."""
+    """Compare known runs with the database's; one deleted between two looks counts as orphaned."""
     left = last_known_active - heads.active
     never_seen = heads.deleted - last_known_active - known_others
     return Departures(

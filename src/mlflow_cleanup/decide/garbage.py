@@ -36,12 +36,8 @@ def judge(candidate: Candidate, claims: ClaimIndex) -> Verdict:
 
 
 def is_own_directory(place: Location, run_id: str) -> bool:
-    """Tell whether a place has the shape `…/<run_id>/artifacts`, which MLflow gives to one run only.
+    """Tell whether a place has the shape `…/<run_id>/artifacts`, which MLflow gives one run only.
 
     An artifact root, an experiment's directory or another run's all fail this.
     """
-    return (
-        len(place.inside) >= 2
-        and place.inside[-2:] == (run_id, "artifacts")
-        and RESERVED not in place.inside
-    )
+    return place.inside[-2:] == (run_id, "artifacts") and RESERVED not in place.inside

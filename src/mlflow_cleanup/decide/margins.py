@@ -22,5 +22,5 @@ RETRY_LONGEST = timedelta(hours=6)
 holds open for a day costs a handful of attempts."""
 
 LATE_WRITES_WATCHED = timedelta(days=7)
-"""A process may go on writing into a deleted run; for so long after the purge its place is looked at
-again. What is written later is found by comparing storage with the database."""
+"""A process may go on writing into a deleted run; for so long after the purge its place is looked
+at again. What is written later is found by comparing storage with the database."""

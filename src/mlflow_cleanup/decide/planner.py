@@ -68,9 +68,12 @@ def judge_now(candidate: Candidate, ground: Ground) -> Verdict:
         return Keep(Kept.ACTIVE)
     verdict = judge(candidate, ground.claims)
     place = candidate.place
-    if isinstance(verdict, Garbage) and isinstance(place, Location):
-        if place.root in ground.unreachable:
-            return Keep(Kept.UNREACHABLE, place.root)
+    if (
+        isinstance(verdict, Garbage)
+        and isinstance(place, Location)
+        and place.root in ground.unreachable
+    ):
+        return Keep(Kept.UNREACHABLE, place.root)
     return verdict
 
 
@@ -85,7 +88,7 @@ def item_verdict(item: Item, ground: Ground) -> Keep | None:
 
 
 def is_wanted_back(item: Item, ground: Ground) -> bool:
-    """Tell whether an item must be restored: a collision that was reported once is not tried again."""
+    """Tell whether an item must be restored: a collision reported once is not tried again."""
     return item.state is not ItemState.CONFLICT and item_verdict(item, ground) is not None
 
 

@@ -29,5 +29,5 @@ def due_in_s(item: Item, retention: timedelta, aged_s: float) -> float:
 
 def pause_after(attempts: int) -> timedelta:
     """Say how long to wait after the given number of failed attempts (1 or more)."""
-    doubled = RETRY_FIRST * 2 ** min(attempts - 1, 30)
+    doubled: timedelta = RETRY_FIRST * 2 ** min(attempts - 1, 30)
     return min(doubled, RETRY_LONGEST)

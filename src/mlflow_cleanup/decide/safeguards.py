@@ -30,7 +30,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an operator may set: how much may vanish, and whether an unknown revision may be acted on."""
+    """What an operator may set: how much may vanish, and whether to act on an unknown revision."""
 
     vanished_share: float
     vanished_minimum: int
@@ -81,14 +81,18 @@ def _replaced(facts: Facts) -> Refusal | None:
 
 def _rolled_back(facts: Facts) -> Refusal | None:
     known, found = facts.known_identity, facts.found_identity
-    if known is not None and known.change_count is not None and found.change_count is not None:
-        if found.change_count < known.change_count:
-            return _refusal(
-                "the tracking database went back in time: its change counter fell from "
-                f"{known.change_count} to {found.change_count}, as after restoring a backup",
-                "rolled back",
-                [str(known.change_count)],
-            )
+    if (
+        known is not None
+        and known.change_count is not None
+        and found.change_count is not None
+        and found.change_count < known.change_count
+    ):
+        return _refusal(
+            "the tracking database went back in time: its change counter fell from "
+            f"{known.change_count} to {found.change_count}, as after restoring a backup",
+            "rolled back",
+            [str(known.change_count)],
+        )
     if facts.vanished and facts.returned:
         return _refusal(
             f"the tracking database seems to have gone back in time: {len(facts.vanished)} active "

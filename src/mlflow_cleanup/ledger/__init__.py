@@ -1,1 +1,1 @@
-"""The memory: who works, what was known, what was taken out of use, what was meant and what came of it."""
+"""The memory: who works, what was known, what was put away, what was meant and what came of it."""

@@ -1,8 +1,8 @@
 """Ledger time: seconds that really passed, which no clock set forward or back moves.
 
-While a machine stays up, its uptime counts, also over restarts of this process. Over a restart of the
-machine only the wall clock tells; a gap seen by it alone counts for at most `LONGEST_GAP_S`, as a
-machine that was off cannot be told from a clock that was set.
+While a machine stays up, its uptime counts, also over restarts of this process. Over a restart of
+the machine only the wall clock tells; a gap seen by it alone counts for at most `LONGEST_GAP_S`, as
+a machine that was off cannot be told from a clock that was set.
 """
 
 from __future__ import annotations

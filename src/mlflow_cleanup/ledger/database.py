@@ -138,8 +138,7 @@ class LedgerFile:
                 raise
             self.connection.commit()
         except sqlite3.Error as error:
-            if self.connection.in_transaction:
-                self.connection.rollback()
+            self.connection.rollback()  # does nothing where no transaction is open
             raise LedgerUnwritable(str(self.path), str(error)) from error
 
     def close(self) -> None:

@@ -26,7 +26,8 @@ class History:
         """Append events."""
         with self._file.transaction() as connection:
             connection.executemany(
-                "INSERT INTO history (at, event, kind, entity_id, name, item_id, detail, files, bytes) "
+                "INSERT INTO history "
+                "(at, event, kind, entity_id, name, item_id, detail, files, bytes) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_event_row(event) for event in events],
             )
@@ -57,7 +58,7 @@ class Refusals:
         self._file = file
 
     def answer_to(self, refusal: Refusal, at: datetime) -> tuple[str | None, bool]:
-        """Return the operator's answer to this refusal, and whether it is the first time it occurs."""
+        """Return the operator's answer to this refusal, and whether this is its first time."""
         with self._file.transaction() as connection:
             row = connection.execute(
                 "SELECT answer, is_current FROM refusals WHERE plan_id = ?", (refusal.plan_id,)

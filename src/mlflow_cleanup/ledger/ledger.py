@@ -30,7 +30,7 @@ class KnownRoot:
 
 
 class Ledger:
-    """The durable record. To be written only by the holder of the lease, requests and answers apart."""
+    """The durable record; requests and answers apart, only the holder of the lease writes it."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
@@ -97,7 +97,8 @@ class Ledger:
         """Set a single fact."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                "INSERT INTO facts VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 (name, value),
             )
 
@@ -111,7 +112,7 @@ class Ledger:
         return BackendIdentity(told["anchors"], told["change_count"])
 
     def set_identity(self, identity: BackendIdentity | None) -> None:
-        """Remember what the tracking database is recognised by; None: as if it had never been seen."""
+        """Remember what the tracking database is recognised by; None: as if it was never seen."""
         if identity is None:
             with self._file.transaction() as connection:
                 connection.execute("DELETE FROM facts WHERE name = 'identity'")

@@ -34,8 +34,8 @@ class Claim:
 class ClaimIndex:
     """Every live claim at one moment, asked in O(depth + log n).
 
-    `containers` are live entities that hold others (experiments): they protect what they equal or lie
-    inside of, but not what they contain, as everything lies in some experiment's directory.
+    `containers` are live entities that hold others (experiments): they protect what they equal or
+    lie inside of, but not what they contain, as everything lies in some experiment's directory.
     `fold` maps a path to the form under which two spellings of one place are equal: identity on
     case-sensitive file systems, case and Unicode folding elsewhere.
     """

@@ -20,7 +20,7 @@ class ItemState(str, Enum):
     RESTORING = "restoring"
     RESTORED = "restored"
     CONFLICT = "conflict"
-    """Restored as far as nothing collided; the rest is in the trash and is never purged by itself."""
+    """Restored as far as nothing collided; the rest is in the trash, never purged by itself."""
     ABANDONED = "abandoned"
     """Nothing was there to move, or the move was given up before it began."""
 

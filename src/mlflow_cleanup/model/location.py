@@ -5,8 +5,8 @@ something be removed there?* (`place`): only where there is exactly one reading.
 claim mean?* (`readings`): every path that some reading gives. Paths here use `/` on every system.
 
 How MLflow reads: `mlflow.utils.file_utils.local_file_uri_to_path` percent-decodes plain paths and
-`file:` URIs once; the server joins the decoded path of an `mlflow-artifacts:` URI, or of an HTTP one
-with the proxy's path, to its artifacts destination and ignores host and port (MLflow 3.17).
+`file:` URIs once; the server joins the decoded path of an `mlflow-artifacts:` URI, or of an HTTP
+one with the proxy's path, to its artifacts destination and ignores host and port (MLflow 3.17).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place under an artifact root: `root` is an absolute real path, `inside` leads on from it."""
+    """A place under an artifact root: `root` is an absolute real path, `inside` leads on."""
 
     root: str
     inside: tuple[str, ...]
@@ -75,7 +75,7 @@ class Whereabouts:
 
 def place(uri: object, where: Whereabouts) -> str | Unplaced:
     """Return the one absolute path that `uri` means, or why there is none."""
-    if not isinstance(uri, str) or not uri or any(ord(char) < 32 for char in uri):
+    if not isinstance(uri, str) or not uri or any(char < " " for char in uri):
         return Unplaced(Misread.MALFORMED, repr(uri))
     raw = _local_part(uri, where)
     if isinstance(raw, Unplaced):
@@ -123,7 +123,9 @@ def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str |
         return Unplaced(Misread.AMBIGUOUS, uri)
     match scheme.group(1).lower():
         case "file":
-            return _file_path(uri, parts.netloc, parts.path, where)
+            if parts.netloc not in ("", "localhost") and not lenient:
+                return Unplaced(Misread.REMOTE, uri)
+            return _file_path(parts.path, where)
         case "mlflow-artifacts":
             return _proxied_path(uri, parts.path, where)
         case "http" | "https" if _PROXY_PATH + "/" in parts.path:
@@ -131,9 +133,7 @@ def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str |
     return Unplaced(Misread.REMOTE, uri)
 
 
-def _file_path(uri: str, host: str, path: str, where: Whereabouts) -> str | Unplaced:
-    if host not in ("", "localhost"):
-        return Unplaced(Misread.REMOTE, uri)
+def _file_path(path: str, where: Whereabouts) -> str:
     if where.windows and _DRIVE.match(path.lstrip("/")):
         return path.lstrip("/")
     return path
@@ -158,6 +158,9 @@ def _slashes(path: str, where: Whereabouts) -> str:
 
 
 def _absolute(path: str, base: str, where: Whereabouts) -> str:
-    path = posixpath.normpath(posixpath.join(_slashes(base, where), _slashes(path, where)))
+    path, base = _slashes(path, where), _slashes(base, where)
+    if where.windows and _DRIVE.match(path):
+        base = ""
+    path = posixpath.normpath(posixpath.join(base, path))
     # Where POSIX leaves the meaning of two leading slashes open, every system here sees one.
     return path[1:] if path.startswith("//") and not where.windows else path

@@ -28,8 +28,8 @@ class Keeping:
 class Plan:
     """The steps of one cycle, in the order in which they are carried out.
 
-    `restore` goes first, as somebody is waiting for those bytes; `purge` goes last. `hold_again` are
-    rests of a colliding restore whose entity is gone again: their retention begins anew.
+    `restore` goes first, as somebody is waiting for those bytes; `purge` goes last. `hold_again`
+    are rests of a colliding restore whose entity is gone again: their retention begins anew.
     """
 
     restore: tuple[Item, ...] = ()

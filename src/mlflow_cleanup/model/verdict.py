@@ -66,7 +66,8 @@ Verdict = Garbage | Keep
 class Candidate:
     """A run that is no longer active, and the place its artifacts had.
 
-    `gone` says how it left; `still_writing` is a fact gathered only where an act could not be undone.
+    `gone` says how it left; `still_writing` is a fact gathered only where an act could not be
+    undone.
     """
 
     entity: Entity

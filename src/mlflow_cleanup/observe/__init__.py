@@ -1,1 +1,1 @@
-"""Reading, never writing: the tracking database, whether it changed, and where places really are."""
+"""Reading, never writing: the tracking database, whether it changed, where places really are."""

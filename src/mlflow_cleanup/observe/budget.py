@@ -1,4 +1,4 @@
-"""A processor budget, so that watching a busy database never costs more than a small share of a core."""
+"""A processor budget: watching a busy database never costs more than a small share of a core."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Has anything happened in the tracking database? Asked often, so it must cost next to nothing.
 
-Two signals, either of which is enough. The modification time, size and identity of the database file
-and of its `-wal` say that something was written; `PRAGMA data_version` on one connection that stays open
-says that a commit has become visible. With a `-wal` the first comes *before* the second, so a read
-right after a file event can miss the commit that caused it: hence `settle`.
+Two signals, either of which is enough. The modification time, size and identity of the database
+file and of its `-wal` say that something was written; `PRAGMA data_version` on one connection that
+stays open says that a commit has become visible. With a `-wal` the first comes *before* the second,
+so a read right after a file event can miss the commit that caused it: hence `settle`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def mark_of(path: str) -> FileMark | None:
 
 
 class FileEvents:
-    """Calls `wake` when one of the named files changes; polling goes on without it where it fails."""
+    """Calls `wake` when one of the named files changes; where it fails, polling goes on."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

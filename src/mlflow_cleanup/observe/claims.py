@@ -20,7 +20,7 @@ _TRACE_PLACE_TAG = "mlflow.artifactLocation"
 _DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
 _LONGEST_CHAIN = 10
 
-_Rows = Iterator[Row[Any]]
+_Rows = Iterator[Any]  # which columns a row has is known where it is asked for
 
 
 def read_claims(
@@ -153,7 +153,8 @@ class Reader:
     def _select(self, name: str, *columns: str, where: ColumnElement[bool] | None = None) -> _Rows:
         if not self._layout.has(name, *columns):
             return
-        query = select(*(column(item) for item in columns)).select_from(table(name))
+        wanted: list[ColumnElement[Any]] = [column(item) for item in columns]
+        query = select(*wanted).select_from(table(name))
         if where is not None:
             query = query.where(where)
         yield from self._connection.execute(query)

@@ -1,7 +1,8 @@
 """Opening SQLite tracking databases so that reading leaves no trace.
 
-Opened read-write with `query_only`: a read-only connection to a database in WAL mode leaves its `-wal`
-and `-shm` files behind, and cannot roll back what a crashed writer left. `mode=rw` creates nothing.
+Opened read-write with `query_only`: a read-only connection to a database in WAL mode leaves its
+`-wal` and `-shm` files behind, and cannot roll back what a crashed writer left. `mode=rw` creates
+nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mlflow_cleanup.errors import (
     TrackingUnreadable,
 )
 
+_COUNTER_BEGINS, _COUNTER_ENDS = 24, 28
 WAIT_S = 5.0
 """How long to wait for another process's lock before saying so and trying again later."""
 
@@ -70,7 +72,9 @@ def change_counter(path: str) -> int | None:
     """
     try:
         with open(path, "rb") as file:
-            header = file.read(28)
+            header = file.read(_COUNTER_ENDS)
     except OSError:
         return None
-    return int.from_bytes(header[24:28], "big") if len(header) == 28 else None
+    if len(header) < _COUNTER_ENDS:
+        return None
+    return int.from_bytes(header[_COUNTER_BEGINS:_COUNTER_ENDS], "big")

@@ -1,4 +1,4 @@
-"""What a tracking database has, by looking at its tables and columns; its revision only names it."""
+"""What a tracking database has, seen from its tables and columns; its revision only names it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from mlflow_cleanup.model.snapshot import Schema
 
 # Every schema revision from MLflow's first up to 3.17, in order.
-KNOWN_REVISIONS = frozenset(
-    """
+_REVISIONS = """
     451aebb31d03 90e64c465722 181f10493468 df50e92ffc5e 7ac759974ad8 89d4b8295536
     2b4d017a5e9b cfd24bdc0731 0a8213491aaa 728d730b5ebd 27a6a02d2cf1 84291f40a231
     a8c4a736bde6 39d1c3be5f05 c48cb773bb87 bd07f7e963c5 0c779009ac13 cc1f77228345
@@ -24,8 +23,8 @@ KNOWN_REVISIONS = frozenset(
     7d34483879f0 da6fb0208061 89d3d66ed43f b7e4c1a90f23 a8b9c0d1e2f3 c1d2e3f4a5b6
     c3d9e7f1a2b4 6f8d9c3b2a1e 1971f2d9a75b 17e22815139b b7e2c1a4d9f3 75868b020152
     dc11669786a5
-    """.split()
-)
+"""
+KNOWN_REVISIONS = frozenset(_REVISIONS.split())
 
 _CLAIMING_TABLES = (
     "runs",

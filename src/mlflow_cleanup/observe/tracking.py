@@ -1,4 +1,4 @@
-"""Reading one tracking database: short transactions, connections opened and closed for each read."""
+"""Reading one tracking database: short transactions, each with a connection of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
+    Executable,
     bindparam,
     column,
     create_engine,
@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.errors import NotATrackingDatabase
+from mlflow_cleanup.errors import DatabaseNotReady
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
 from mlflow_cleanup.observe import connection as sqlite
@@ -113,7 +113,7 @@ class TrackingDatabase:
         if self._layout is None or self._layout_of != version:
             layout = read_layout(connection)
             if not layout.is_tracking_database:
-                raise NotATrackingDatabase(self.path, "it has no MLflow tables")
+                raise DatabaseNotReady(self.path)
             self._layout, self._layout_of = layout, version
         return self._layout
 
@@ -141,7 +141,8 @@ def _heads(connection: Connection) -> Heads:
 
 
 def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
-    query = select(column("run_uuid")).select_from(table("runs")).where(where)
+    run_id: ColumnElement[Any] = column("run_uuid")
+    query = select(run_id).select_from(table("runs")).where(where)
     return frozenset(plain(row[0]) for row in connection.execute(query))
 
 
@@ -162,7 +163,7 @@ def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> d
     return found
 
 
-def _row_query(layout: Layout) -> Select[Any]:
+def _row_query(layout: Layout) -> Executable:
     optional = [
         column(name) if layout.has("runs", name) else null().label(name)
         for name in ("status", "name", "deleted_time")
@@ -187,5 +188,5 @@ def _batches(items: Collection[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def plain(value: object) -> str:
-    """Make an id printable: a client may have put anything there, and such an id matches no place."""
+    """Make an id printable: a client may have put anything there, and such an id fits no place."""
     return str(value).encode("utf-8", "backslashreplace").decode()

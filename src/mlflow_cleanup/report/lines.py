@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import Held
 from mlflow_cleanup.report.text import amount, minute, printable, size_text
 
 PREFIX = "mlflow-cleanup"
@@ -30,8 +31,11 @@ def _subject(event: Event) -> str:
 def _quarantined(event: Event) -> str:
     until = f" until {minute(event.due_at)}" if event.due_at else ""
     run_id = event.entity.id if event.entity else ""
+    if event.due_at is not None and event.due_at <= event.at:
+        return f"{_subject(event)} left MLflow: {amount(event.size)} on the way out for good"
+    moved = "held in place" if event.detail == Held.IN_PLACE.value else "moved to the trash"
     return (
-        f"{_subject(event)} left MLflow: {amount(event.size)} moved to the trash{until}. "
+        f"{_subject(event)} left MLflow: {amount(event.size)} {moved}{until}. "
         f"To get them back: Restore in MLflow, or `mlflow-cleanup restore {run_id}`"
     )
 
@@ -54,16 +58,16 @@ def _refused(event: Event) -> str:
 def _backlog(event: Event) -> str:
     held = size_text(event.size.bytes) if event.size else "unmeasured"
     return (
-        f"{event.detail} run(s) were deleted before mlflow-cleanup came and still hold {held}; they "
-        "are left alone. To reclaim them, start with `--backlog include`"
+        f"{event.detail} run(s) were deleted before mlflow-cleanup came and still hold {held}; "
+        "they are left alone. To reclaim them, start with `--backlog include`"
     )
 
 
 _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.STARTED: lambda event: event.detail,
-    EventKind.STOPPED: lambda event: "the monitor has stopped",
+    EventKind.STOPPED: lambda _: "the monitor has stopped",
     EventKind.WAITING: lambda event: f"waiting: {event.detail}",
-    EventKind.RESUMED: lambda event: "works again",
+    EventKind.RESUMED: lambda _: "works again",
     EventKind.BACKLOG: _backlog,
     EventKind.QUARANTINED: _quarantined,
     EventKind.EMPTY: lambda event: f"{_subject(event)} left MLflow: it had no artifacts",

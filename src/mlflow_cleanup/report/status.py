@@ -38,7 +38,7 @@ def status_values(state_dir: Path) -> Values:
             "refused_plan": refusal
             and {"id": refusal.refusal.plan_id, "reason": refusal.refusal.reason, "at": refusal.at},
             "roots": [
-                {"path": printable(root.path), "problem": root.problem}
+                {"path": printable(root.path), "is_marked": root.is_marked, "problem": root.problem}
                 for root in ledger.roots().values()
             ],
             "known_active_runs": len(ledger.known.active),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from mlflow_cleanup.model.item import Size
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_STEP = 1000
 
 
 def printable(text: str) -> str:
@@ -18,9 +19,9 @@ def printable(text: str) -> str:
 def size_text(count: float) -> str:
     """Write a number of bytes with a decimal unit, such as 1.2 MB."""
     for unit in _UNITS[:-1]:
-        if abs(count) < 1000:
+        if abs(count) < _STEP:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
+        count /= _STEP
     return f"{count:.1f} {_UNITS[-1]}"
 
 

@@ -1,7 +1,7 @@
 """The child's first steps on Linux: end with the parent, then become MLflow.
 
-Run as `python -m mlflow_cleanup.server.child PARENT_PID COMMAND…`. Without it, a parent that is killed
-outright would leave MLflow on its port, and the next start would find it busy.
+Run as `python -m mlflow_cleanup.server.child PARENT_PID COMMAND…`. Without it, a parent that is
+killed outright would leave MLflow on its port, and the next start would find it busy.
 """
 
 from __future__ import annotations

@@ -35,8 +35,9 @@ _SHORT = {"--host": "-h", "--port": "-p"}
 class Whereabout:
     """What the server will use: its store, its proxied artifacts' destination, its artifact roots.
 
-    `destination` is an absolute local path or None; `roots` are absolute local paths; `registry` is the
-    URI of a model registry kept apart, None when it is in the same store. `address` is where it listens.
+    `destination` is an absolute local path or None; `roots` are absolute local paths; `registry` is
+    the URI of a model registry kept apart, None when it is in the same store. `address` is where it
+    listens.
     """
 
     backend: str

@@ -19,6 +19,7 @@ GRACE_S = 15.0
 """How long MLflow may take to end by itself before what is left of its group is killed."""
 
 _LEFT_BEHIND_S = 2.0
+_NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows only
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +37,18 @@ class MLflowCommand:
         command = [sys.executable, "-m", "mlflow", self.verb, *self.arguments]
         if sys.platform == "linux":
             child = "mlflow_cleanup.server.child"
-            return [sys.executable, "-m", child, str(os.getpid()), *command]
+            command = [sys.executable, "-m", child, str(os.getpid()), *command]
         return command
 
     def is_address_taken(self) -> bool:
         """Tell whether some program listens there now."""
         host, port = self.address
+        if host == "0.0.0.0":  # noqa: S104 - compared with, not bound to
+            host = "127.0.0.1"
         with socket.socket() as probe:
             probe.settimeout(1.0)
             try:
-                return (
-                    probe.connect_ex(("127.0.0.1" if host == "0.0.0.0" else host, int(port))) == 0
-                )
+                return probe.connect_ex((host, int(port))) == 0
             except (OSError, ValueError, OverflowError):
                 return False
 
@@ -56,7 +57,9 @@ class MLflowProcess:
     """MLflow in a process group of its own; its output goes where ours goes."""
 
     def __init__(self, command: MLflowCommand) -> None:
-        self._process = subprocess.Popen(command.words(), **_own_group())  # noqa: S603
+        self._process = subprocess.Popen(
+            command.words(), creationflags=_NEW_GROUP, start_new_session=os.name != "nt"
+        )
         self.ended = threading.Event()
         threading.Thread(target=self._wait, name="mlflow-waiter", daemon=True).start()
 
@@ -106,18 +109,14 @@ class MLflowProcess:
             os.killpg(self.pid, number)
 
 
-def _own_group() -> dict[str, object]:
-    if os.name == "nt":
-        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    return {"start_new_session": True}
-
-
 def _gentle() -> int:
-    return getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+    number: int = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+    return number
 
 
 def _hard() -> int:
-    return getattr(signal, "SIGKILL", signal.SIGTERM)
+    number: int = getattr(signal, "SIGKILL", signal.SIGTERM)
+    return number
 
 
 def _group_is_alive(group: int) -> bool:
@@ -131,10 +130,10 @@ def _group_is_alive(group: int) -> bool:
 
 
 def _signal_on_windows(process: subprocess.Popen[bytes], number: int) -> None:
-    """Ask politely with Ctrl-Break; by force, end the whole tree, as Windows has no groups to kill."""
+    """Ask politely with Ctrl-Break; by force, end the whole tree, as no group can be killed."""
     with contextlib.suppress(OSError):
         if number == _gentle():
             process.send_signal(number)
         else:
             tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-            subprocess.run(tree, check=False, capture_output=True)  # noqa: S603
+            subprocess.run(tree, check=False, capture_output=True)

@@ -29,7 +29,7 @@ class Signals:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), self._handle)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self.asked.is_set():
             self.hurried.set()
         self.asked.set()

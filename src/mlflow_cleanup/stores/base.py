@@ -23,7 +23,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The outcome of a restore; `collisions` are paths (inside the item) that stayed in the trash."""
+    """The outcome of a restore; `collisions` are paths inside the item that stayed in the trash."""
 
     collisions: tuple[str, ...] = ()
 
@@ -54,7 +54,7 @@ class ArtifactStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise `StoreUnreachable` unless the root can be seen and carries no other owner's marker."""
+        """Raise `StoreUnreachable` unless the root can be seen and has no other owner's marker."""
         ...
 
     def mark(self) -> None:
@@ -90,5 +90,5 @@ class ArtifactStore(Protocol):
         ...
 
     def newest_write(self, location: Location) -> float | None:
-        """Return the newest modification time under `location` (Unix seconds), None: nothing there."""
+        """Return the newest modification time under `location`, in Unix seconds; None: nothing."""
         ...

@@ -1,8 +1,8 @@
 """Open directories: every path is walked one name at a time, and no step follows a link.
 
 On systems with `*at` system calls a directory is held by descriptor, so that a path swapped
-underneath cannot lead elsewhere. Windows has none of these for Python (`os.supports_dir_fd` is empty
-there): each step is looked at by path right before it is used, which is the best it offers.
+underneath cannot lead elsewhere. Windows has none of these for Python (`os.supports_dir_fd` is
+empty there): each step is looked at by path right before it is used, which is the best it offers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from types import TracebackType
+from contextlib import suppress
 from typing import Protocol
 
 from mlflow_cleanup.errors import UnsafePlace
@@ -87,12 +87,7 @@ class DescriptorDirectory:
     def __enter__(self) -> DescriptorDirectory:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
     def open(self, name: str) -> DescriptorDirectory:
@@ -268,10 +263,8 @@ def _reopen(directory: Directory) -> Directory:
 
 
 def _make_if_missing(directory: Directory, name: str) -> None:
-    try:
+    with suppress(FileExistsError):  # what it is shows when it is opened
         directory.mkdir(name)
-    except FileExistsError:
-        pass  # what it is shows when it is opened
 
 
 def _fd_of(directory: Directory) -> int:
@@ -281,10 +274,8 @@ def _fd_of(directory: Directory) -> int:
 
 
 def _drop(directory: Directory, name: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         directory.unlink(name)
-    except FileNotFoundError:
-        pass
 
 
 def _raise_if_unsafe(directory: DescriptorDirectory, name: str, error: OSError) -> None:

@@ -75,8 +75,8 @@ def require(root: Directory, owner: Owner, *, expected: bool) -> None:
     if found is None and expected:
         raise StoreUnreachable(
             root.path,
-            f"its marker {RESERVED}/{NAME} is missing, as when a file system is not mounted. If the "
-            f"root was emptied on purpose, run `mlflow-cleanup adopt {root.path}`",
+            f"its marker {RESERVED}/{NAME} is missing, as when a file system is not mounted. If "
+            f"the root was emptied on purpose, run `mlflow-cleanup adopt {root.path}`",
         )
     if found is not None and not found.identity.is_same_as(owner.identity):
         raise ForeignOwner(root.path, found.database)

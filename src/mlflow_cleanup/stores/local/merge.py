@@ -76,7 +76,7 @@ def _move_directory(here: Directory, there: Directory, name: str) -> bool:
 
 
 def _same_file(here: Directory, there: Directory, name: str) -> bool:
-    """Tell whether both names are one file: a move that a crash interrupted between its two halves."""
+    """Tell whether both names are one file: a move that a crash interrupted half-way."""
     one, other = here.lstat(name), there.lstat(name)
     return os.path.samestat(one, other)
 

@@ -55,16 +55,22 @@ def remove_tree(
 
     Returns what the attempts freed together and the last attempt's failures.
     """
-    remover = REMOVERS.get(platform.system(), remove_on_unix)
-    freed = Size()
-    for attempt in range(1, ATTEMPTS + 1):
-        removal = Removal(keep_going)
-        remover(parent, name, removal)
-        freed += removal.freed
-        if removal.stopped or not removal.failures or attempt == ATTEMPTS:
+    removal = _attempt(parent, name, Removal(keep_going))
+    for _ in range(ATTEMPTS - 1):
+        if removal.stopped or not removal.failures:
             break
         wait(PAUSE_S)
-    removal.freed = freed
+        removal = _attempt(parent, name, Removal(keep_going, freed=removal.freed))
+    return removal
+
+
+def _attempt(parent: Directory, name: str, removal: Removal) -> Removal:
+    remover = REMOVERS.get(platform.system(), remove_on_unix)
+    try:
+        remover(parent, name, removal)
+    except OSError as error:
+        # Not even "no such file" means gone here: only looking afterwards tells.
+        removal.failed(os.path.join(parent.path, name), error)
     return removal
 
 
@@ -173,26 +179,28 @@ def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
         removal.freed += size_of(status)
         return
     with parent.open(name) as top:
-        before = measure(top, removal.keep_going) or Size()
+        before = measure(top, lambda: True) or Size()
 
-    def clear_and_retry(function: Callable[[str], object], failed: str, error: OSError) -> None:
+    def clear_and_retry(function: Callable[[str], object], failed: str, _error: object) -> None:
         try:
             os.chmod(failed, stat.S_IWRITE)
             function(failed)
         except OSError as again:
-            removal.failed(failed, again or error)
+            removal.failed(failed, again)
 
     _rmtree(path, clear_and_retry)
-    removal.freed += before if not os.path.lexists(path) else Size()
+    left = Size()
+    if os.path.lexists(path):
+        with parent.open(name) as top:
+            left = measure(top, lambda: True) or before
+    removal.freed += Size(before.files - left.files, before.bytes - left.bytes)
 
 
-def _rmtree(path: str, on_error: Callable[[Callable[[str], object], str, OSError], None]) -> None:
+def _rmtree(path: str, on_error: Callable[[Callable[[str], object], str, object], None]) -> None:
     if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=lambda function, failed, error: on_error(function, failed, error))
+        shutil.rmtree(path, onexc=on_error)
     else:
-        shutil.rmtree(
-            path, onerror=lambda function, failed, info: on_error(function, failed, info[1])
-        )
+        shutil.rmtree(path, onerror=on_error)
 
 
 REMOVERS: dict[str, Remover] = {"Windows": remove_on_windows}

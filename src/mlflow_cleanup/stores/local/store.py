@@ -23,12 +23,13 @@ from mlflow_cleanup.stores.local.directory import (
     open_root,
 )
 from mlflow_cleanup.stores.local.merge import merge
-from mlflow_cleanup.stores.local.removal import remove_tree, shown
+from mlflow_cleanup.stores.local.removal import Removal, remove_tree, shown
 
 TRASH = "trash"
 NOTE = "origin.json"
 CONTENT = "content"
-"""`<root>/.mlflow-cleanup/trash/<item>/` holds the note of origin and, moved by one rename, the bytes."""
+"""`<root>/.mlflow-cleanup/trash/<item>/` holds the note of origin and, moved by one rename, the
+bytes."""
 
 _COLLISIONS = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 
@@ -114,19 +115,19 @@ class LocalStore:
         with self._open() as root:
             *parents, name = self._held_at(item)
             try:
-                with descend(root, parents) as parent:
-                    if not exists(parent, name):
-                        raise FileNotFoundError(name)
-                    removal = remove_tree(parent, name, keep_going, self._wait)
-                    is_gone = not exists(parent, name)
-                freed, failures = removal.freed, shown(removal.failures)
+                held = descend(root, parents)
             except FileNotFoundError:
-                freed, is_gone, failures = Size(), True, ()
+                return Purged(Size(), complete=True)
+            with held as parent:
+                removal = Removal(keep_going)
+                if exists(parent, name):
+                    removal = remove_tree(parent, name, keep_going, self._wait)
+                is_gone = not exists(parent, name)
             if is_gone and item.held is Held.TRASH:
                 _remove_trash(root, item.id)
             elif is_gone:
                 _remove_if_empty(root, parents)
-        return Purged(freed, is_gone, failures)
+        return Purged(removal.freed, is_gone, () if is_gone else shown(removal.failures))
 
     def find(self, item: Item) -> Presence:
         """See `ArtifactStore.find`."""
@@ -228,7 +229,7 @@ def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
 
 
 def _rename_protected(parent: Directory, name: str, trash: Directory) -> None:
-    """Move a read-only directory: it and its parent are made writable for the moment of the move."""
+    """Move a read-only directory: it and its parent are made writable while it moves."""
     mode = stat.S_IMODE(parent.lstat(name).st_mode)
     parent_mode = stat.S_IMODE(parent.stat().st_mode)
     parent.chmod(".", parent_mode | stat.S_IRWXU)

@@ -58,7 +58,7 @@ def size_of(status: os.stat_result) -> Size:
 
 
 def measure(top: Directory, keep_going: KeepGoing) -> Size | None:
-    """Count the files below `top` and the bytes that removing them frees; None when told to stop."""
+    """Count the files below `top` and the bytes that removing them frees; None: told to stop."""
     files = size = 0
     for position, found in enumerate(walk(top)):
         if position % ASK_EVERY == 0 and not keep_going():
