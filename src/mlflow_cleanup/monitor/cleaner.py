@@ -1,0 +1,170 @@
+"""The cleaner: runs the cycles, one after another; an error in one never ends it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import traceback
+from contextlib import suppress
+
+from mlflow_cleanup.config import Settings
+from mlflow_cleanup.cycle import Cycle, Workplace
+from mlflow_cleanup.cycle.guard import Forgotten
+from mlflow_cleanup.cycle.requests import answer_requests
+from mlflow_cleanup.cycle.turn import Scope
+from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, PlanRefused
+from mlflow_cleanup.ledger.ageing import utc
+from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.monitor.calls import Calls
+from mlflow_cleanup.report.text import length_text
+
+UPKEEP_S = 60.0
+"""Between two looks at everything that is kept, held or written late."""
+
+_UPKEEP_SHARE = 0.02  # an upkeep that takes a second is followed by fifty without one
+
+_LEDGER_TROUBLE = (CleanupError, sqlite3.Error)
+
+_RETRY_LONGEST_S = 60.0
+_NOT_READY_TURNS = 4
+"""A server that starts makes its tables within seconds; only then is their absence news."""
+
+_PURGE_SLICE_S = 0.25
+"""How long a purge goes on at least before a newer change may interrupt it, so that it progresses."""
+
+
+class Cleaner(threading.Thread):
+    """A daemon thread around one `Cycle`."""
+
+    def __init__(self, settings: Settings, calls: Calls, workplace: Workplace) -> None:
+        super().__init__(name="mlflow-cleanup-cleaner", daemon=True)
+        self._settings, self._calls, self._workplace = settings, calls, workplace
+        self._cycle = Cycle(workplace)
+        self._complaint: str | None = None
+        self._failures = 0
+        self._due_s: float | None = None
+        self._scope = Scope.EVERYTHING
+        self._upkeep_s = UPKEEP_S
+
+    def publish(self) -> None:
+        """Give the watcher the known runs as they are now."""
+        known = self._workplace.ledger.known
+        self._calls.known_others, self._calls.last_known_runs = known.others, known.active
+
+    def run(self) -> None:
+        """Wait for a call or for the upkeep's time, and run a cycle, until asked to stop."""
+        self._say(EventKind.STARTED, self._greeting())
+        scope: Scope | None = Scope.EVERYTHING
+        try:
+            while not self._calls.stop.is_set():
+                if scope is not None:
+                    self._turn(scope)
+                scope = self._next()
+        finally:
+            self._say(EventKind.STOPPED, "")
+            self._workplace.close()
+
+    def _next(self) -> Scope | None:
+        """Wait until something is to be done, and say what."""
+        calls = self._calls
+        is_called = calls.work.wait(self._pause_s())
+        calls.work.clear()
+        calls.urgent.clear()
+        if not os.path.exists(self._settings.database):
+            return None
+        if not is_called or calls.everything.is_set() or self._failures:
+            calls.everything.clear()
+            return Scope.EVERYTHING
+        return Scope.CHANGES
+
+    def _pause_s(self) -> float:
+        if self._failures:
+            doubled = self._settings.poll_interval_s * 2.0 ** min(self._failures, 10)
+            return min(doubled, _RETRY_LONGEST_S)
+        if self._due_s is None:
+            return self._upkeep_s
+        if self._due_s <= 0 and self._scope is Scope.EVERYTHING:
+            return self._upkeep_s  # what is due and still there waits for a reason
+        return min(max(self._due_s, 0.0), self._upkeep_s)
+
+    def _turn(self, scope: Scope) -> None:
+        """Run one cycle; whatever goes wrong is told once, and tried again with growing pauses."""
+        try:
+            self._run_cycle(scope)
+        except Forgotten:
+            self._calls.everything.set()
+            self._calls.work.set()
+        except PlanRefused as refusal:
+            self._failures, self._complaint = 0, str(refusal)
+        except DatabaseNotReady as error:
+            self._complain(str(error), quiet_turns=_NOT_READY_TURNS)
+        except CleanupError as error:
+            self._complain(str(error))
+        except Exception as error:  # noqa: BLE001 - MLflow goes on and so do we, whatever this was
+            self._complain(_unexpected(error))
+        else:
+            self._recovered()
+        with suppress(*_LEDGER_TROUBLE):  # told by the next turn, which meets the same
+            answer_requests(self._cycle, self._workplace)
+            self.publish()
+
+    def _run_cycle(self, scope: Scope) -> None:
+        begun, self._scope = time.monotonic(), scope
+        urgent = self._calls.urgent
+        self._workplace.is_called = lambda: (
+            urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
+        )
+        if not os.path.exists(self._settings.database):
+            return
+        self._cycle.run(scope)
+        self._due_s = self._cycle.next_due_s()
+        if scope is Scope.EVERYTHING:
+            self._upkeep_s = max(UPKEEP_S, (time.monotonic() - begun) / _UPKEEP_SHARE)
+
+    def _complain(self, text: str, quiet_turns: int = 0) -> None:
+        self._failures += 1
+        if text != self._complaint and self._failures > quiet_turns:
+            self._complaint = text
+            self._say(EventKind.WAITING, text)
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        if self._complaint is not None:
+            self._complaint = None
+            self._say(EventKind.RESUMED, "")
+
+    def _say(self, kind: EventKind, detail: str) -> None:
+        event = Event(kind, utc(self._workplace.clock().wall_s), detail=detail)
+        self._workplace.tell(event)
+        with suppress(*_LEDGER_TROUBLE):  # an unwritable ledger is told of by the cycle that meets it
+            self._workplace.ledger.history.add([event])
+            self._workplace.ledger.set_watching(self._told(kind))
+
+    def _told(self, kind: EventKind) -> dict[str, object]:
+        settings = self._settings
+        return {
+            "database": settings.database,
+            "roots": list(settings.roots),
+            "artifacts_destination": settings.artifacts_destination,
+            "working_directory": settings.working_directory,
+            "retention_s": settings.retention.total_seconds(),
+            "poll_interval_s": settings.poll_interval_s,
+            "is_stopped": kind is EventKind.STOPPED,
+            "complaint": self._complaint,
+        }
+
+    def _greeting(self) -> str:
+        retention = self._settings.retention
+        kept = (
+            f"stay restorable for {length_text(retention)}" if retention else "are purged at once"
+        )
+        return f"watching {self._settings.database}; deleted runs' files {kept}"
+
+
+def _unexpected(error: Exception) -> str:
+    """Say in one line what went wrong and where: it is a bug, and this is what gets reported."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"unexpected {type(error).__name__} at {place}: {error}"
