@@ -32,7 +32,7 @@ _NOT_READY_TURNS = 4
 """A server that starts makes its tables within seconds; only then is their absence news."""
 
 _PURGE_SLICE_S = 0.25
-"""How long a purge goes on at least before a newer change may interrupt it, so that it progresses."""
+"""How long a purge goes on at least before a newer change interrupts it, so that it ends."""
 
 
 class Cleaner(threading.Thread):
@@ -138,7 +138,7 @@ class Cleaner(threading.Thread):
     def _say(self, kind: EventKind, detail: str) -> None:
         event = Event(kind, utc(self._workplace.clock().wall_s), detail=detail)
         self._workplace.tell(event)
-        with suppress(*_LEDGER_TROUBLE):  # an unwritable ledger is told of by the cycle that meets it
+        with suppress(*_LEDGER_TROUBLE):  # the cycle that meets it tells of it
             self._workplace.ledger.history.add([event])
             self._workplace.ledger.set_watching(self._told(kind))
 

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import methodcaller
 
+from mlflow_cleanup.errors import UnsafePlace
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.stores.base import KeepGoing
 from mlflow_cleanup.stores.local.directory import (
@@ -39,11 +41,14 @@ class Removal:
     failures: list[str] = field(default_factory=list)
     stopped: bool = False
 
-    def failed(self, path: str, error: OSError | str) -> None:
+    def failed(self, path: str, error: Exception | str) -> None:
         """Take down what would not go; only the first few are kept to be shown."""
         if len(self.failures) < _SHOWN_FAILURES:
             self.failures.append(f"{path}: {getattr(error, 'strerror', None) or error}")
 
+
+_Identity = tuple[int, int]
+_inode = methodcaller("inode")
 
 Remover = Callable[[Directory, str, Removal], None]
 
@@ -83,7 +88,8 @@ def remove_on_unix(parent: Directory, name: str, removal: Removal) -> None:
     assert isinstance(parent, DescriptorDirectory)  # noqa: S101 - the only kind Unix opens
     status = parent.lstat(name)
     if not is_plain_directory(status):
-        _unlink(parent, name, removal)
+        _unlink_writable(parent, name)
+        removal.freed += size_of(status)
         return
     _Emptying(removal, status.st_dev).run(parent, name)
 
@@ -92,82 +98,101 @@ class _Emptying:
     """The walk of one removal: depth first, by descriptors, without recursion."""
 
     def __init__(self, removal: Removal, device: int) -> None:
-        self.removal, self.device = removal, device
-        self.way: list[tuple[str, tuple[int, int], list[str]]] = []  # name, parent's id, siblings
+        self._removal, self._device = removal, device
+        self._way: list[tuple[str, _Identity, list[str]]] = []  # name, its parent, its siblings
 
     def run(self, parent: DescriptorDirectory, name: str) -> None:
-        here = DescriptorDirectory(os.dup(parent.fd), parent.path)
+        """Remove the directory `name` of `parent`, as far as it goes."""
+        self._here = DescriptorDirectory(os.dup(parent.fd), parent.path)
+        self._identity = _identity(parent.stat())
         todo = [name]
-        while True:
-            if todo and not self.removal.stopped:
-                child = todo.pop()
-                opened = self._enter(here, child)
-                if opened is None:
-                    continue
-                self.way.append((child, _identity(here), todo))
-                _close(here)
-                here, todo = opened, self._empty(opened)
-            elif self.way:
-                name_here, parent_id, siblings = self.way.pop()
-                up = self._leave(here, parent_id)
-                if up is None:
-                    return
-                here, todo = up, siblings
-                self._rmdir(here, name_here)
-            else:
-                _close(here)
-                return
-
-    def _enter(self, here: DescriptorDirectory, name: str) -> DescriptorDirectory | None:
         try:
-            child = _open_writable(here, name)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.removal.failed(os.path.join(here.path, name), error)
-            return None
-        if child.stat().st_dev != self.device:
-            _close(child)
-            self.removal.failed(child.path, "another file system is mounted there")
-            return None
-        return child
+            while todo or self._way:
+                todo = self._down(todo) if todo and not self._removal.stopped else self._up()
+        finally:
+            os.close(self._here.fd)
 
-    def _empty(self, here: DescriptorDirectory) -> list[str]:
-        """Remove the files of one directory; return the names of its directories."""
+    def _down(self, todo: list[str]) -> list[str]:
+        """Enter one of the directories to do, and empty it of files; return its directories."""
+        name = todo.pop()
+        try:
+            child, identity = self._enter(name)
+        except FileNotFoundError:
+            return todo
+        except (OSError, UnsafePlace) as error:
+            self._failed(name, error)
+            return todo
+        self._way.append((name, self._identity, todo))
+        os.close(self._here.fd)
+        self._here, self._identity = child, identity
+        return self._empty()
+
+    def _enter(self, name: str) -> tuple[DescriptorDirectory, _Identity]:
+        child = _open_writable(self._here, name)
+        try:
+            status = child.stat()
+            if status.st_dev != self._device:
+                raise UnsafePlace(child.path, "another file system is mounted there")
+            if status.st_mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
+                os.fchmod(child.fd, stat.S_IRWXU)
+        except BaseException:
+            os.close(child.fd)
+            raise
+        return child, _identity(status)
+
+    def _empty(self) -> list[str]:
+        """Remove the files of this directory; return the names of its directories."""
         directories: list[str] = []
-        for batch in _batches(here.scan(), _BATCH):
-            if not self.removal.keep_going():
-                self.removal.stopped = True
+        for batch in _batches(self._here.scan(), _BATCH):
+            if not self._removal.keep_going():
+                self._removal.stopped = True
                 break
             # In the order of inodes, as these lie next to each other on the disk.
-            for entry in sorted(batch, key=lambda entry: entry.inode()):
-                if entry.is_dir(follow_symlinks=False):
-                    directories.append(entry.name)
-                else:
-                    _unlink(here, entry.name, self.removal)
+            batch.sort(key=_inode)
+            directories += [entry.name for entry in batch if entry.is_dir(follow_symlinks=False)]
+            self._unlink(entry for entry in batch if not entry.is_dir(follow_symlinks=False))
         return directories
 
-    def _leave(
-        self, here: DescriptorDirectory, parent_id: tuple[int, int]
-    ) -> DescriptorDirectory | None:
-        path = os.path.dirname(here.path)
-        up = DescriptorDirectory(os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here.fd), path)
-        _close(here)
-        if _identity(up) == parent_id:
-            return up
-        _close(up)
-        self.removal.failed(here.path, "it was moved while it was being removed")
-        return None
+    def _unlink(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        files = size = 0
+        for entry in entries:
+            try:
+                freed = size_of(entry.stat(follow_symlinks=False))
+                _unlink_writable(self._here, entry.name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._failed(entry.name, error)
+            else:
+                files, size = files + freed.files, size + freed.bytes
+        self._removal.freed += Size(files, size)
 
-    def _rmdir(self, here: DescriptorDirectory, name: str) -> None:
-        if self.removal.stopped:
-            return
+    def _up(self) -> list[str]:
+        """Go back to the parent and remove the directory come from; return its siblings to do."""
+        name, parent, siblings = self._way.pop()
+        up = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._here.fd)
+        if _identity(os.fstat(up)) != parent:
+            os.close(up)
+            self._way.clear()
+            self._failed("", "it was moved while it was being removed")
+            return []
+        os.close(self._here.fd)
+        self._here = DescriptorDirectory(up, os.path.dirname(self._here.path))
+        self._identity = parent
+        if not self._removal.stopped:
+            self._rmdir(name)
+        return [] if self._removal.stopped else siblings
+
+    def _rmdir(self, name: str) -> None:
         try:
-            here.rmdir(name)
+            self._here.rmdir(name)
         except FileNotFoundError:
             return
         except OSError as error:
-            self.removal.failed(os.path.join(here.path, name), error)
+            self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception | str) -> None:
+        self._removal.failed(os.path.join(self._here.path, name), error)
 
 
 def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
@@ -206,19 +231,6 @@ def _rmtree(path: str, on_error: Callable[[Callable[[str], object], str, object]
 REMOVERS: dict[str, Remover] = {"Windows": remove_on_windows}
 
 
-def _unlink(here: DescriptorDirectory, name: str, removal: Removal) -> None:
-    try:
-        status = here.lstat(name)
-        _unlink_writable(here, name)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        removal.failed(os.path.join(here.path, name), error)
-        return
-    freed = removal.freed
-    removal.freed = Size(freed.files + 1, freed.bytes + size_of(status).bytes)
-
-
 def _unlink_writable(here: DescriptorDirectory, name: str) -> None:
     try:
         here.unlink(name)
@@ -229,16 +241,12 @@ def _unlink_writable(here: DescriptorDirectory, name: str) -> None:
 
 
 def _open_writable(here: DescriptorDirectory, name: str) -> DescriptorDirectory:
-    """Open a child directory to be emptied, making it and its parent writable if need be."""
+    """Open a child directory to be emptied, making it readable if need be."""
     try:
-        child = here.open(name)
+        return here.open(name)
     except PermissionError:
         here.chmod(name, stat.S_IRWXU)
-        child = here.open(name)
-    status = child.stat()
-    if status.st_mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
-        os.fchmod(child.fd, stat.S_IRWXU)
-    return child
+        return here.open(name)
 
 
 def _batches(entries: Iterator[os.DirEntry[str]], size: int) -> Iterator[list[os.DirEntry[str]]]:
@@ -246,14 +254,8 @@ def _batches(entries: Iterator[os.DirEntry[str]], size: int) -> Iterator[list[os
         yield batch
 
 
-def _identity(directory: DescriptorDirectory) -> tuple[int, int]:
-    status = directory.stat()
+def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino
-
-
-def _close(*directories: DescriptorDirectory) -> None:
-    for directory in directories:
-        os.close(directory.fd)
 
 
 def shown(failures: Iterable[str]) -> tuple[str, ...]:
