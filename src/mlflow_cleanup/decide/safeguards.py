@@ -132,5 +132,5 @@ def _mass_vanishing(facts: Facts, limits: Limits) -> Refusal | None:
 
 
 def _refusal(reason: str, kind: str, facts: Iterable[str]) -> Refusal:
-    digest = hashlib.sha256("\n".join([kind, *facts]).encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256("\n".join([kind, *facts]).encode("utf-8", "backslashreplace"))
     return Refusal(plan_id=digest.hexdigest()[:8], reason=reason)

@@ -169,9 +169,9 @@ def _require_format(connection: sqlite3.Connection, path: Path) -> None:
 
 def to_blob(text: str | None) -> bytes | None:
     """Encode text that may hold anything, such as a URI from the tracking database."""
-    return None if text is None else text.encode("utf-8", "surrogateescape")
+    return None if text is None else text.encode("utf-8", "surrogatepass")
 
 
 def to_text(blob: bytes | str | None) -> str | None:
     """Decode what `to_blob` encoded."""
-    return blob.decode("utf-8", "surrogateescape") if isinstance(blob, bytes) else blob
+    return blob.decode("utf-8", "surrogatepass") if isinstance(blob, bytes) else blob

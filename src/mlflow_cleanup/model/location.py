@@ -125,7 +125,7 @@ def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str |
         case "file":
             if parts.netloc not in ("", "localhost") and not lenient:
                 return Unplaced(Misread.REMOTE, uri)
-            return _file_path(parts.path, where)
+            return _file_path(parts.netloc, parts.path, where)
         case "mlflow-artifacts":
             return _proxied_path(uri, parts.path, where)
         case "http" | "https" if _PROXY_PATH + "/" in parts.path:
@@ -133,7 +133,9 @@ def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str |
     return Unplaced(Misread.REMOTE, uri)
 
 
-def _file_path(path: str, where: Whereabouts) -> str:
+def _file_path(host: str, path: str, where: Whereabouts) -> str:
+    if where.windows and host not in ("", "localhost"):
+        return f"//{host}{path}"
     if where.windows and _DRIVE.match(path.lstrip("/")):
         return path.lstrip("/")
     return path

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+
+FOR_EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
+"""Shown for what lies beyond the calendar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +22,7 @@ class Moment:
 
     def due_at(self, counted_from_s: float, length: timedelta) -> datetime:
         """Say when (wall clock) something that began at `counted_from_s` will be `length` old."""
-        return self.at + length - timedelta(seconds=self.aged_s - counted_from_s)
+        try:
+            return self.at + length - timedelta(seconds=self.aged_s - counted_from_s)
+        except OverflowError:
+            return FOR_EVER

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -70,11 +71,27 @@ def change_counter(path: str) -> int | None:
 
     Bytes 24 to 27 of the header (SQLite's file format, section 1.3.8).
     """
-    try:
-        with open(path, "rb") as file:
-            header = file.read(_COUNTER_ENDS)
-    except OSError:
-        return None
+    with _HEADER_LOCK:
+        header = _read_header(path)
     if len(header) < _COUNTER_ENDS:
         return None
     return int.from_bytes(header[_COUNTER_BEGINS:_COUNTER_ENDS], "big")
+
+
+_HEADER_LOCK = threading.Lock()
+_HEADERS: dict[tuple[int, int], int] = {}
+"""Descriptors of database files, by device and inode, that are never closed again: on POSIX systems
+closing any descriptor of a file gives up every lock that this process has on it, and with these
+SQLite would lose what protects our open connections (SQLite's "How To Corrupt", section 2.2)."""
+
+
+def _read_header(path: str) -> bytes:
+    try:
+        status = os.stat(path)
+        file = (status.st_dev, status.st_ino)
+        if file not in _HEADERS:
+            _HEADERS[file] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        os.lseek(_HEADERS[file], 0, os.SEEK_SET)
+        return os.read(_HEADERS[file], _COUNTER_ENDS)
+    except OSError:
+        return b""

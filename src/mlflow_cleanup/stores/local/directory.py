@@ -18,6 +18,7 @@ from mlflow_cleanup.errors import UnsafePlace
 
 HAS_DIR_FD = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd
 _OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
+_SEPARATORS = "/\x00" + (os.sep if os.sep != "/" else "")
 _REPARSE_POINT = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: links and junctions on Windows
 
 
@@ -198,6 +199,8 @@ class PathDirectory:
             os.chmod(self._join(name), mode)
 
     def read(self, name: str) -> bytes:
+        if not stat.S_ISREG(self.lstat(name).st_mode):
+            raise UnsafePlace(self._join(name), "it is a link or no file")
         with open(self._join(name), "rb") as file:
             return file.read()
 
@@ -218,7 +221,7 @@ def open_root(path: str, *, by_descriptor: bool = HAS_DIR_FD) -> Directory:
     """Open an artifact root by its real path; raises OSError when it cannot be."""
     if by_descriptor:
         return DescriptorDirectory(os.open(path, _OPEN_FLAGS), path)
-    if not os.path.isdir(path):
+    if not is_plain_directory(os.lstat(path)):
         raise NotADirectoryError(path)
     return PathDirectory(path)
 
@@ -229,6 +232,8 @@ def descend(start: Directory, names: Sequence[str], *, make: bool = False) -> Di
     With `make`, missing ones are made on the way. Raises FileNotFoundError or UnsafePlace.
     """
     current, owned = start, False
+    if wrong := [name for name in names if not is_plain_name(name)]:
+        raise UnsafePlace(os.path.join(start.path, *names), f"{wrong[0]!r} is no name of an entry")
     for name in names:
         try:
             if make:
@@ -239,6 +244,11 @@ def descend(start: Directory, names: Sequence[str], *, make: bool = False) -> Di
                 current.__exit__(None, None, None)
         current, owned = child, True
     return current if owned else _reopen(start)
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name can only mean an entry of the very directory it is used in."""
+    return name not in ("", ".", "..") and not any(char in name for char in _SEPARATORS)
 
 
 def is_plain_directory(status: os.stat_result) -> bool:

@@ -7,6 +7,7 @@ import os
 
 from mlflow_cleanup.errors import UnsafePlace
 from mlflow_cleanup.stores.local.directory import Directory, descend, exists, is_plain_directory
+from mlflow_cleanup.stores.local.moving import move
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -67,7 +68,7 @@ def _move_directory(here: Directory, there: Directory, name: str) -> bool:
     if exists(there, name):
         return False
     try:
-        here.rename(name, there, name)
+        move(here, name, there, name)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return False

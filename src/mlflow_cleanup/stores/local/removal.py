@@ -198,6 +198,9 @@ class _Emptying:
 def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
     """Remove a tree with `shutil.rmtree`, clearing the read-only bit of what refuses to go."""
     path = os.path.join(parent.path, name)
+    if not removal.keep_going():
+        removal.stopped = True  # shutil.rmtree cannot be told to stop later
+        return
     status = parent.lstat(name)
     if not is_plain_directory(status):
         parent.unlink(name)

@@ -23,6 +23,7 @@ from mlflow_cleanup.stores.local.directory import (
     open_root,
 )
 from mlflow_cleanup.stores.local.merge import merge
+from mlflow_cleanup.stores.local.moving import move
 from mlflow_cleanup.stores.local.removal import Removal, remove_tree, shown
 
 TRASH = "trash"
@@ -79,7 +80,7 @@ class LocalStore:
 
     def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
         """See `ArtifactStore.quarantine`."""
-        *parents, name = location.inside
+        parents, name = _split(location.inside)
         with self._open() as root:
             try:
                 with descend(root, parents) as parent:
@@ -92,10 +93,10 @@ class LocalStore:
 
     def restore(self, item: Item) -> Restored:
         """See `ArtifactStore.restore`."""
-        if item.held is Held.IN_PLACE:
-            return Restored()
-        *parents, name = item.location.inside
+        parents, name = _split(item.location.inside)
         with self._open() as root:
+            if item.held is Held.IN_PLACE:
+                return Restored()
             try:
                 with descend(root, self._trash_of(item)) as trash:
                     if not exists(trash, CONTENT):
@@ -113,7 +114,7 @@ class LocalStore:
     def purge(self, item: Item, keep_going: KeepGoing) -> Purged:
         """See `ArtifactStore.purge`."""
         with self._open() as root:
-            *parents, name = self._held_at(item)
+            parents, name = _split(self._held_at(item))
             try:
                 held = descend(root, parents)
             except FileNotFoundError:
@@ -217,9 +218,7 @@ class LocalStore:
 
 def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
     try:
-        parent.rename(name, trash, CONTENT)
-    except PermissionError:
-        _rename_protected(parent, name, trash)
+        move(parent, name, trash, CONTENT)
     except OSError as error:
         # Another file system (a mount, a container's lower layer) cannot be left by a rename.
         if error.errno == errno.EXDEV:
@@ -228,29 +227,12 @@ def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
     return Held.TRASH
 
 
-def _rename_protected(parent: Directory, name: str, trash: Directory) -> None:
-    """Move a read-only directory: it and its parent are made writable while it moves."""
-    mode = stat.S_IMODE(parent.lstat(name).st_mode)
-    parent_mode = stat.S_IMODE(parent.stat().st_mode)
-    parent.chmod(".", parent_mode | stat.S_IRWXU)
-    try:
-        parent.chmod(name, mode | stat.S_IRWXU)
-        try:
-            parent.rename(name, trash, CONTENT)
-        except OSError:
-            parent.chmod(name, mode)
-            raise
-        trash.chmod(CONTENT, mode)
-    finally:
-        parent.chmod(".", parent_mode)
-
-
 def _put_back(trash: Directory, parent: Directory, name: str) -> list[str]:
     """Move an item's content home; return what collided with what lies there now."""
     if exists(parent, name) and not is_plain_directory(parent.lstat(name)):
         return [name]
     try:
-        trash.rename(CONTENT, parent, name)
+        move(trash, CONTENT, parent, name)
     except OSError as error:
         if error.errno not in _COLLISIONS:
             raise
@@ -271,8 +253,17 @@ def _is_there(root: Directory, inside: tuple[str, ...]) -> bool:
         return False
 
 
+def _split(inside: tuple[str, ...]) -> tuple[list[str], str]:
+    """Split a place into the way to its directory and its name; the root itself has none."""
+    if not inside:
+        raise UnsafePlace("an artifact root", "it is never moved or removed as a whole")
+    return list(inside[:-1]), inside[-1]
+
+
 def _remove_if_empty(root: Directory, parents: list[str]) -> None:
     """Remove the run's own directory when nothing is left in it; never the experiment's."""
+    if not parents:
+        return
     with suppress(OSError, UnsafePlace), descend(root, parents[:-1]) as above:
         above.rmdir(parents[-1])
 
