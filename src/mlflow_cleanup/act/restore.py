@@ -11,6 +11,7 @@ from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState
 from mlflow_cleanup.model.verdict import Kept
+from mlflow_cleanup.stores.base import Presence
 
 _SHOWN = 5
 
@@ -48,18 +49,28 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
     if result.collisions:
         return _collided(intent, result.collisions, outcomes, tools)
     done = replace(intent, state=ItemState.RESTORED, error=None)
-    kind = EventKind.RESTORED
-    detail = item.location.path
-    if item.state is ItemState.PURGING and item.attempts:
-        kind, detail = EventKind.LOST, "its purge had begun; what was left of it is back"
-    elif item.held is Held.TRASH and not presence.in_trash and item.state not in _RESUMABLE:
-        kind, detail = EventKind.LOST, "the trash no longer holds its files"
-    outcomes.add(done, event_of(kind, done, tools, detail), _state_after(done, tools))
+    loss = _loss(item, presence, tools)
+    kind = EventKind.LOST if loss else EventKind.RESTORED
+    outcomes.add(
+        done, event_of(kind, done, tools, loss or item.location.path), _state_after(done, tools)
+    )
     return done
 
 
 _RESUMABLE = (ItemState.RESTORING, ItemState.QUARANTINING)
 """States in which a crash may have left the bytes at home already."""
+
+
+def _loss(item: Item, presence: Presence, tools: Tools) -> str | None:
+    """Say what cannot be given back, as far as looking and the ledger's account tell."""
+    purged = tools.ledger.items.freed_of(item.id)
+    if purged.files:
+        return f"{purged.files} file(s) had been purged already; what was left of it is back"
+    if item.held is not Held.TRASH or presence.in_trash:
+        return None
+    if presence.at_origin and item.state in _RESUMABLE:
+        return None
+    return "the trash no longer holds its files"
 
 
 def _state_after(item: Item, tools: Tools) -> RunState:

@@ -31,7 +31,10 @@ class Ground:
 
 
 def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
-    """Judge every candidate and every item held, and order what follows from it."""
+    """Judge every candidate and every item held, and order what follows from it.
+
+    Items come in the order in which they were taken.
+    """
     quarantine, keep = [], []
     for candidate in candidates:
         verdict = judge_now(candidate, ground)
@@ -54,7 +57,8 @@ def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Gr
         and is_due(item, ground.retention, ground.aged_s)
     ]
     return Plan(
-        restore=tuple(_newest_first(wanted)),
+        # The newest first, so that of several versions of one file it gets its place back.
+        restore=tuple(reversed(wanted)),
         hold_again=tuple(item for item in held if is_unclaimed_rest(item, ground)),
         quarantine=tuple(quarantine),
         keep=tuple(keep),
@@ -97,8 +101,3 @@ def is_unclaimed_rest(item: Item, ground: Ground) -> bool:
     return (
         item.state is ItemState.CONFLICT and not item.by_hand and item_verdict(item, ground) is None
     )
-
-
-def _newest_first(items: list[Item]) -> list[Item]:
-    """Order restores so that of several versions of one file the newest gets its place back."""
-    return sorted(items, key=lambda item: item.quarantined_s, reverse=True)

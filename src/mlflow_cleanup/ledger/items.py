@@ -52,11 +52,9 @@ class Items:
             )
 
     def in_state(self, *states: ItemState) -> list[Item]:
-        """List the items in any of the given states, oldest first."""
+        """List the items in any of the given states, in the order in which they were taken."""
         marks = ", ".join("?" * len(states))
-        return self._select(
-            f"state IN ({marks}) ORDER BY quarantined_s, id", [state.value for state in states]
-        )
+        return self._select(f"state IN ({marks}) ORDER BY rowid", [state.value for state in states])
 
     def of_runs(self, run_ids: Iterable[str], *states: ItemState) -> list[Item]:
         """List the items of the given runs in any of the given states, newest first."""
@@ -81,8 +79,17 @@ class Items:
 
     def freed(self) -> Size:
         """Return what purging has really freed, ever."""
+        return self._freed("", [])
+
+    def freed_of(self, item_id: str) -> Size:
+        """Return what purging has really freed of one item."""
+        return self._freed("WHERE id = ?", [item_id])
+
+    def _freed(self, where: str, values: list[object]) -> Size:
         row = self._file.connection.execute(
-            "SELECT coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0) FROM items"
+            "SELECT coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0) FROM items "
+            + where,
+            values,
         ).fetchone()
         return Size(row[0], row[1])
 

@@ -18,7 +18,17 @@ KEEP_TAG = "mlflow-cleanup.keep"
 
 _TRACE_PLACE_TAG = "mlflow.artifactLocation"
 _DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
-_LONGEST_CHAIN = 10
+_MOST_FOLLOWED = 50  # references from version to version; a circle of them ends there
+
+_NEEDED = {
+    "tags": frozenset({"run_uuid", "key", "value"}),
+    "experiments": frozenset({"experiment_id", "artifact_location", "lifecycle_stage"}),
+    "experiment_tags": frozenset({"experiment_id", "key", "value"}),
+    "logged_models": frozenset({"model_id", "artifact_location", "lifecycle_stage"}),
+    "model_versions": frozenset({"name", "version", "source", "current_stage"}),
+    "trace_tags": frozenset({"request_id", "key", "value"}),
+}
+"""The columns that each claiming table has in every known schema revision."""
 
 _Rows = Iterator[Any]  # which columns a row has is known where it is asked for
 
@@ -27,14 +37,15 @@ def read_claims(
     reader: Reader, fold: Callable[[str], str], more: Iterable[Claim] = ()
 ) -> tuple[ClaimIndex, tuple[str, ...]]:
     """Return the live claims, `more` among them, and the reasons why some may be missing."""
-    problems = reader.problems()
+    if problems := reader.problems():
+        return ClaimIndex(()), tuple(problems)
     index = ClaimIndex(
         claims=chain(reader.claims(), more),
         containers=reader.experiments(),
         pinned=reader.pins(),
         fold=fold,
     )
-    return index, tuple(problems)
+    return index, ()
 
 
 class Reader:
@@ -51,17 +62,11 @@ class Reader:
         yield from self._traces()
 
     def problems(self) -> list[str]:
-        """Tables that are there but lack the column which says where their bytes are."""
-        expected = {
-            "logged_models": "artifact_location",
-            "model_versions": "source",
-            "trace_tags": "value",
-            "experiments": "artifact_location",
-        }
+        """Name the tables that are there but lack a column without which claims would be missed."""
         return [
-            f"table {name} has no column {needed}"
-            for name, needed in expected.items()
-            if name in self._layout.columns and not self._layout.has(name, needed)
+            f"table {name} lacks {', '.join(sorted(lacking))}"
+            for name, needed in _NEEDED.items()
+            if name in self._layout.columns and (lacking := needed - self._layout.columns[name])
         ]
 
     def experiments(self) -> Iterator[Claim]:
@@ -79,6 +84,8 @@ class Reader:
         )
         pinned = {str(row[0]) for row in self._select("tags", "run_uuid", where=is_pin)}
         for (experiment,) in self._select("experiment_tags", "experiment_id", where=is_pin):
+            if not _can_be_asked_for(experiment):
+                continue
             inside = column("experiment_id") == experiment
             pinned.update(str(row[0]) for row in self._select("runs", "run_uuid", where=inside))
         return frozenset(Entity(EntityKind.RUN, run_id) for run_id in pinned)
@@ -101,7 +108,10 @@ class Reader:
         if self._layout.has("model_versions", "storage_location"):
             columns.append("storage_location")
         rows = list(self._select("model_versions", *columns))
-        versions = {(str(row.name), str(row.version)): row for row in rows}
+        versions: _Versions = {}
+        for row in rows:
+            # Workspaces may each have a version of the same name and number.
+            versions.setdefault((_text(row.name), str(row.version)), []).append(row)
         for row in rows:
             if row.current_stage == _DELETED_STAGE:
                 continue
@@ -109,35 +119,33 @@ class Reader:
             for text in self._version_texts(row, versions):
                 yield self._claim(EntityKind.MODEL_VERSION, label, text)
 
-    def _version_texts(
-        self, row: Row[Any], versions: dict[tuple[str, str], Row[Any]]
-    ) -> Iterator[object]:
+    def _version_texts(self, row: Row[Any], versions: _Versions) -> Iterator[object]:
         """Follow a version's source to every text that says where its bytes are."""
-        for _ in range(_LONGEST_CHAIN):
+        pending, followed = [row], 0
+        while pending and followed < _MOST_FOLLOWED:
+            row, followed = pending.pop(), followed + 1
             yield row.source
             yield getattr(row, "storage_location", None)
-            source = str(row.source or "")
+            source = _text(row.source)
             yield from self._referred(source)
-            if not source.startswith("models:/"):
-                return
-            name, _, version = source.removeprefix("models:/").strip("/").rpartition("/")
-            copied = versions.get((name, version))
-            if copied is None:
-                return
-            row = copied
+            if source.startswith("models:/"):
+                name, _, version = source.removeprefix("models:/").strip("/").rpartition("/")
+                pending += versions.get((name, version), [])
 
     def _referred(self, source: str) -> Iterator[object]:
         """Resolve `models:/m-…` and `runs:/<id>/…`, whatever state the model or run is in."""
         if source.startswith("models:/"):
             model_id = source.removeprefix("models:/").strip("/").partition("/")[0]
             same = column("model_id") == model_id
-            for (place,) in self._select("logged_models", "artifact_location", where=same):
-                yield place
+            if _can_be_asked_for(model_id):
+                for (place,) in self._select("logged_models", "artifact_location", where=same):
+                    yield place
         elif source.startswith("runs:/"):
             run_id, _, inside = source.removeprefix("runs:/").strip("/").partition("/")
             same = column("run_uuid") == run_id
-            for (uri,) in self._select("runs", "artifact_uri", where=same):
-                yield f"{uri}/{inside}" if inside else uri
+            if _can_be_asked_for(run_id):
+                for (uri,) in self._select("runs", "artifact_uri", where=same):
+                    yield f"{_text(uri)}/{inside}" if inside else uri
 
     def _traces(self) -> Iterator[Claim]:
         is_place = column("key") == _TRACE_PLACE_TAG
@@ -145,9 +153,7 @@ class Reader:
             yield self._claim(EntityKind.TRACE, id_, place)
 
     def _claim(self, kind: EntityKind, id_: object, text: object) -> Claim:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", "surrogateescape")
-        shown = text if isinstance(text, str) else ""
+        shown = _text(text)
         return Claim(Entity(kind, str(id_)), shown, self._places.claimed(shown))
 
     def _select(self, name: str, *columns: str, where: ColumnElement[bool] | None = None) -> _Rows:
@@ -158,3 +164,19 @@ class Reader:
         if where is not None:
             query = query.where(where)
         yield from self._connection.execute(query)
+
+
+def _text(value: object) -> str:
+    """Read a column that should hold text, whatever it holds."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else ""
+
+
+def _can_be_asked_for(value: object) -> bool:
+    """Tell whether a value can stand in a query: text that is not valid UTF-8 cannot."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

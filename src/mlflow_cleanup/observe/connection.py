@@ -78,6 +78,15 @@ def change_counter(path: str) -> int | None:
     return int.from_bytes(header[_COUNTER_BEGINS:_COUNTER_ENDS], "big")
 
 
+def file_id(path: str) -> tuple[int, int] | None:
+    """Return device and inode of a file, None when it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 _HEADER_LOCK = threading.Lock()
 _HEADERS: dict[tuple[int, int], int] = {}
 """Descriptors of database files, by device and inode, that are never closed again: on POSIX systems
@@ -87,8 +96,8 @@ SQLite would lose what protects our open connections (SQLite's "How To Corrupt",
 
 def _read_header(path: str) -> bytes:
     try:
-        status = os.stat(path)
-        file = (status.st_dev, status.st_ino)
+        if (file := file_id(path)) is None:
+            return b""
         if file not in _HEADERS:
             _HEADERS[file] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         os.lseek(_HEADERS[file], 0, os.SEEK_SET)

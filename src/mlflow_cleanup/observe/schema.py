@@ -37,12 +37,17 @@ _CLAIMING_TABLES = (
     "trace_tags",
 )
 
+_REVISION_TABLE = "alembic_version"
+
+Columns = Mapping[str, frozenset[str]]
+"""The names of the columns of each table that is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The tables that matter here, with their columns, and what the database calls itself."""
 
-    columns: Mapping[str, frozenset[str]]
+    columns: Columns
     schema: Schema
 
     def has(self, table: str, *columns: str) -> bool:
@@ -55,16 +60,20 @@ class Layout:
         return self.has("runs", "run_uuid", "lifecycle_stage", "artifact_uri", "experiment_id")
 
 
-def read_layout(connection: Connection) -> Layout:
+def read_columns(connection: Connection) -> Columns:
     """Look at the tables and columns that are there."""
     inspector = inspect(connection)
     present = set(inspector.get_table_names())
-    columns = {
+    return {
         table: frozenset(column["name"] for column in inspector.get_columns(table))
-        for table in _CLAIMING_TABLES
+        for table in (*_CLAIMING_TABLES, _REVISION_TABLE)
         if table in present
     }
+
+
+def read_schema(connection: Connection, columns: Columns) -> Schema:
+    """Read which revision the database says it has."""
     revision = "none"
-    if "alembic_version" in present:
+    if _REVISION_TABLE in columns:
         revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
-    return Layout(columns, Schema(revision, revision in KNOWN_REVISIONS))
+    return Schema(revision, revision in KNOWN_REVISIONS)

@@ -29,7 +29,7 @@ from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapsh
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.places import Places
-from mlflow_cleanup.observe.schema import Layout, read_layout
+from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ANCHORS = 16
@@ -42,8 +42,8 @@ class TrackingDatabase:
 
     def __init__(self, path: str, wait_s: float = sqlite.WAIT_S) -> None:
         self.path, self._wait_s = path, wait_s
-        self._layout: Layout | None = None
-        self._layout_of: int | None = None
+        self._columns: Columns | None = None
+        self._columns_of: tuple[object, int] | None = None
         self._engine = create_engine(
             "sqlite://", creator=lambda: sqlite.connect(path, wait_s), poolclass=NullPool
         )
@@ -108,14 +108,16 @@ class TrackingDatabase:
             raise sqlite.explained(self.path, error, self._wait_s) from error
 
     def _known_layout(self, connection: Connection) -> Layout:
-        """Look at the schema again only when SQLite says that it changed."""
+        """Look at the tables again only when SQLite says that they changed."""
         version = int(connection.exec_driver_sql("PRAGMA schema_version").scalar() or 0)
-        if self._layout is None or self._layout_of != version:
-            layout = read_layout(connection)
-            if not layout.is_tracking_database:
-                raise DatabaseNotReady(self.path)
-            self._layout, self._layout_of = layout, version
-        return self._layout
+        read_from = (sqlite.file_id(self.path), version)
+        if self._columns is None or self._columns_of != read_from:
+            self._columns, self._columns_of = read_columns(connection), read_from
+        # The revision is a row: it changes without the schema's version.
+        layout = Layout(self._columns, read_schema(connection, self._columns))
+        if not layout.is_tracking_database:
+            raise DatabaseNotReady(self.path)
+        return layout
 
     def _identity(self, connection: Connection, layout: Layout) -> BackendIdentity:
         anchors: dict[str, int | None] = {}

@@ -7,7 +7,7 @@ import os
 
 from mlflow_cleanup.errors import UnsafePlace
 from mlflow_cleanup.stores.local.directory import Directory, descend, exists, is_plain_directory
-from mlflow_cleanup.stores.local.moving import move
+from mlflow_cleanup.stores.local.moving import move, writable
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -29,7 +29,7 @@ def merge(source: Directory, target: Directory) -> list[str]:
                 path = (*inside, entry.name)
                 if _both_directories(here, there, entry.name):
                     pending.append(path)
-                elif not _move(here, there, entry.name):
+                elif not _move_writable(here, there, entry.name):
                     collisions.append("/".join(path))
     _remove_emptied(source, entered[1:])
     return collisions
@@ -42,6 +42,14 @@ def _both_directories(here: Directory, there: Directory, name: str) -> bool:
         return is_plain_directory(there.lstat(name))
     except FileNotFoundError:
         return False
+
+
+def _move_writable(here: Directory, there: Directory, name: str) -> bool:
+    try:
+        return _move(here, there, name)
+    except PermissionError:
+        with writable(here), writable(there):
+            return _move(here, there, name)
 
 
 def _move(here: Directory, there: Directory, name: str) -> bool:
@@ -85,7 +93,7 @@ def _same_file(here: Directory, there: Directory, name: str) -> bool:
 def _remove_emptied(source: Directory, entered: list[tuple[str, ...]]) -> None:
     for inside in reversed(entered):
         try:
-            with descend(source, inside[:-1]) as parent:
+            with descend(source, inside[:-1]) as parent, writable(parent):
                 parent.rmdir(inside[-1])
         except (OSError, UnsafePlace):
             continue  # something collided below, so it is not empty

@@ -20,6 +20,7 @@ from mlflow_cleanup.stores.local.directory import (
     Directory,
     is_plain_directory,
 )
+from mlflow_cleanup.stores.local.mounts import mount_points
 from mlflow_cleanup.stores.local.walk import measure, size_of
 
 ATTEMPTS = 3
@@ -98,7 +99,7 @@ class _Emptying:
     """The walk of one removal: depth first, by descriptors, without recursion."""
 
     def __init__(self, removal: Removal, device: int) -> None:
-        self._removal, self._device = removal, device
+        self._removal, self._device, self._mounts = removal, device, mount_points()
         self._way: list[tuple[str, _Identity, list[str]]] = []  # name, its parent, its siblings
 
     def run(self, parent: DescriptorDirectory, name: str) -> None:
@@ -131,7 +132,7 @@ class _Emptying:
         child = _open_writable(self._here, name)
         try:
             status = child.stat()
-            if status.st_dev != self._device:
+            if status.st_dev != self._device or child.path in self._mounts:
                 raise UnsafePlace(child.path, "another file system is mounted there")
             if status.st_mode & stat.S_IRWXU != stat.S_IRWXU and status.st_uid == os.geteuid():
                 os.fchmod(child.fd, stat.S_IRWXU)
@@ -143,14 +144,18 @@ class _Emptying:
     def _empty(self) -> list[str]:
         """Remove the files of this directory; return the names of its directories."""
         directories: list[str] = []
-        for batch in _batches(self._here.scan(), _BATCH):
-            if not self._removal.keep_going():
-                self._removal.stopped = True
-                break
-            # In the order of inodes, as these lie next to each other on the disk.
-            batch.sort(key=_inode)
-            directories += [entry.name for entry in batch if entry.is_dir(follow_symlinks=False)]
-            self._unlink(entry for entry in batch if not entry.is_dir(follow_symlinks=False))
+        try:
+            for batch in _batches(self._here.scan(), _BATCH):
+                if not self._removal.keep_going():
+                    self._removal.stopped = True
+                    break
+                # In the order of inodes, as these lie next to each other on the disk.
+                batch.sort(key=_inode)
+                files = [entry for entry in batch if not entry.is_dir(follow_symlinks=False)]
+                directories += [item.name for item in batch if item.is_dir(follow_symlinks=False)]
+                self._unlink(files)
+        except OSError as error:
+            self._failed("", error)  # not to be listed: what was seen of it goes, the rest stays
         return directories
 
     def _unlink(self, entries: Iterable[os.DirEntry[str]]) -> None:

@@ -20,6 +20,7 @@ from mlflow_cleanup.stores.local.directory import (
     descend,
     exists,
     is_plain_directory,
+    is_plain_name,
     open_root,
 )
 from mlflow_cleanup.stores.local.merge import merge
@@ -199,7 +200,7 @@ class LocalStore:
 
     def _remake_parent(self, root: Directory, parents: list[str], trash: Directory) -> None:
         """Make the directories that the origin lay in, the last with the mode that it had."""
-        if _is_there(root, tuple(parents)):
+        if not parents or _is_there(root, tuple(parents)):
             return
         descend(root, parents, make=True).__exit__(None, None, None)
         with suppress(OSError, ValueError, KeyError, TypeError):  # a courtesy; the bytes matter
@@ -257,6 +258,8 @@ def _split(inside: tuple[str, ...]) -> tuple[list[str], str]:
     """Split a place into the way to its directory and its name; the root itself has none."""
     if not inside:
         raise UnsafePlace("an artifact root", "it is never moved or removed as a whole")
+    if not all(is_plain_name(name) for name in inside):
+        raise UnsafePlace("/".join(inside), "it does not lead straight down from the root")
     return list(inside[:-1]), inside[-1]
 
 

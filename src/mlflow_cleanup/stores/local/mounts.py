@@ -1,0 +1,28 @@
+"""Where other file systems are mounted, bind mounts of the same one included."""
+
+from __future__ import annotations
+
+import re
+
+_TABLE = "/proc/self/mountinfo"
+_MOUNT_POINT = 4  # the fifth field, see proc_pid_mountinfo(5)
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+def mount_points() -> frozenset[str]:
+    """Return the paths of all mount points; empty where the system has no such table.
+
+    Elsewhere only another device number tells that a directory is a mount.
+    """
+    try:
+        with open(_TABLE, "rb") as table:
+            fields = [line.split() for line in table]
+    except OSError:
+        return frozenset()
+    return frozenset(
+        _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line[_MOUNT_POINT]).decode(
+            "utf-8", "surrogateescape"
+        )
+        for line in fields
+        if len(line) > _MOUNT_POINT
+    )
