@@ -22,6 +22,8 @@ _COLUMNS = (
     "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand"
 )
 
+_FREED = "coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0)"
+
 
 class Items:
     """The table of items."""
@@ -87,8 +89,7 @@ class Items:
 
     def _freed(self, where: str, values: list[object]) -> Size:
         row = self._file.connection.execute(
-            "SELECT coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0) FROM items "
-            + where,
+            f"SELECT {_FREED} FROM items {where}",  # noqa: S608 - constants only
             values,
         ).fetchone()
         return Size(row[0], row[1])

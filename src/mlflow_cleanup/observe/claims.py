@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, column, func, select, table
+from sqlalchemy import ColumnElement, Connection, and_, column, func, select, table
 
 from mlflow_cleanup.model.claim import Claim, ClaimIndex
 from mlflow_cleanup.model.entity import Entity, EntityKind
@@ -30,7 +30,11 @@ _NEEDED = {
 }
 """The columns that each claiming table has in every known schema revision."""
 
-_Rows = Iterator[Any]  # which columns a row has is known where it is asked for
+_IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
+
+Row = Any
+_Versions = dict[tuple[str, str], list[Row]]
+_Rows = Iterator[Row]  # which columns a row has is known where it is asked for
 
 
 def read_claims(
@@ -63,10 +67,12 @@ class Reader:
 
     def problems(self) -> list[str]:
         """Name the tables that are there but lack a column without which claims would be missed."""
-        return [
+        present = self._layout.columns
+        missing = [f"table {name} is missing" for name in _IN_EVERY_RELEASE if name not in present]
+        return missing + [
             f"table {name} lacks {', '.join(sorted(lacking))}"
             for name, needed in _NEEDED.items()
-            if name in self._layout.columns and (lacking := needed - self._layout.columns[name])
+            if name in present and (lacking := needed - present[name])
         ]
 
     def experiments(self) -> Iterator[Claim]:
@@ -119,7 +125,7 @@ class Reader:
             for text in self._version_texts(row, versions):
                 yield self._claim(EntityKind.MODEL_VERSION, label, text)
 
-    def _version_texts(self, row: Row[Any], versions: _Versions) -> Iterator[object]:
+    def _version_texts(self, row: Row, versions: _Versions) -> Iterator[object]:
         """Follow a version's source to every text that says where its bytes are."""
         pending, followed = [row], 0
         while pending and followed < _MOST_FOLLOWED:

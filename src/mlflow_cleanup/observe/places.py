@@ -30,6 +30,7 @@ class Places:
     def __init__(self, roots: Sequence[str], where: Whereabouts) -> None:
         self._where = where
         self._real: dict[str, str] = {}
+        self._links: dict[str, bool] = {}
         spelled = {slashed(root): slashed(os.path.realpath(root)) for root in roots}
         spelled.update({real: real for real in list(spelled.values())})
         # The innermost root first, under each of its two spellings.
@@ -56,10 +57,16 @@ class Places:
             return Unplaced(Misread.OUTSIDE_ROOTS, f"{path} is an artifact root itself")
         if RESERVED in inside:
             return Unplaced(Misread.RESERVED, path)
-        found = Location(root, inside)
-        if self._resolve(found.path) != found.path:
-            return Unplaced(Misread.SYMLINK, path)
-        return found
+        for depth in range(1, len(inside) + 1):
+            if self._is_link(Location(root, inside[:depth]).path):
+                return Unplaced(Misread.SYMLINK, path)
+        return Location(root, inside)
+
+    def _is_link(self, path: str) -> bool:
+        """Tell whether a path is a link; experiments' directories are asked for many times."""
+        if path not in self._links:
+            self._links[path] = os.path.islink(path)
+        return self._links[path]
 
     def _resolve(self, path: str) -> str:
         """Resolve links; parents are remembered, as thousands of places share them."""

@@ -180,7 +180,8 @@ def outcome_text(values: Values) -> str:
 
 
 def _held(ledger: Ledger) -> list[Item]:
-    return ledger.items.in_state(*HELD, ItemState.RESTORING, ItemState.QUARANTINING)
+    held = ledger.items.in_state(*HELD, ItemState.RESTORING, ItemState.QUARANTINING)
+    return sorted(held, key=lambda item: item.quarantined_s)
 
 
 def _failure(item: Item) -> Values:

@@ -145,11 +145,12 @@ class DescriptorDirectory:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         fresh = f"{name}.new"
         _drop(self, fresh)
-        with os.fdopen(os.open(fresh, flags, 0o644, dir_fd=self.fd), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        try:
+            _write_durably(os.open(fresh, flags, 0o644, dir_fd=self.fd), content)
+            os.replace(fresh, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except OSError:
+            _drop(self, fresh)
+            raise
 
 
 class PathDirectory:
@@ -207,11 +208,13 @@ class PathDirectory:
     def write(self, name: str, content: bytes) -> None:
         fresh = self._join(f"{name}.new")
         _drop(self, f"{name}.new")
-        with open(fresh, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self._join(name))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        try:
+            _write_durably(os.open(fresh, flags, 0o644), content)
+            os.replace(fresh, self._join(name))
+        except OSError:
+            _drop(self, f"{name}.new")
+            raise
 
     def _join(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -281,6 +284,13 @@ def _fd_of(directory: Directory) -> int:
     if not isinstance(directory, DescriptorDirectory):
         raise TypeError("both directories of a move are held the same way")
     return directory.fd
+
+
+def _write_durably(fd: int, content: bytes) -> None:
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _drop(directory: Directory, name: str) -> None:

@@ -203,9 +203,6 @@ class _Emptying:
 def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
     """Remove a tree with `shutil.rmtree`, clearing the read-only bit of what refuses to go."""
     path = os.path.join(parent.path, name)
-    if not removal.keep_going():
-        removal.stopped = True  # shutil.rmtree cannot be told to stop later
-        return
     status = parent.lstat(name)
     if not is_plain_directory(status):
         parent.unlink(name)
@@ -213,27 +210,37 @@ def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
         return
     with parent.open(name) as top:
         before = measure(top, lambda: True) or Size()
+        for entry in list(top.scan()):
+            if not removal.keep_going():
+                removal.stopped = True  # between two children, as rmtree cannot be told to stop
+                break
+            _rmtree(os.path.join(path, entry.name), removal)
+        left = measure(top, lambda: True) or Size()
+    removal.freed += Size(before.files - left.files, before.bytes - left.bytes)
+    if not removal.stopped:
+        _rmtree(path, removal)
 
+
+def _rmtree(path: str, removal: Removal) -> None:
     def clear_and_retry(function: Callable[[str], object], failed: str, _error: object) -> None:
         try:
-            os.chmod(failed, stat.S_IWRITE)
+            if not os.path.islink(failed):  # its target is not ours to change
+                os.chmod(failed, stat.S_IWRITE)
             function(failed)
+        except FileNotFoundError:
+            return
         except OSError as again:
             removal.failed(failed, again)
 
-    _rmtree(path, clear_and_retry)
-    left = Size()
-    if os.path.lexists(path):
-        with parent.open(name) as top:
-            left = measure(top, lambda: True) or before
-    removal.freed += Size(before.files - left.files, before.bytes - left.bytes)
-
-
-def _rmtree(path: str, on_error: Callable[[Callable[[str], object], str, object], None]) -> None:
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=on_error)
+    if not is_plain_directory(os.lstat(path)):
+        try:
+            os.unlink(path)
+        except OSError as error:
+            clear_and_retry(os.unlink, path, error)
+    elif sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=clear_and_retry)
     else:
-        shutil.rmtree(path, onerror=on_error)
+        shutil.rmtree(path, onerror=clear_and_retry)
 
 
 REMOVERS: dict[str, Remover] = {"Windows": remove_on_windows}

@@ -200,9 +200,11 @@ class LocalStore:
 
     def _remake_parent(self, root: Directory, parents: list[str], trash: Directory) -> None:
         """Make the directories that the origin lay in, the last with the mode that it had."""
-        if not parents or _is_there(root, tuple(parents)):
+        if not parents:
             return
-        descend(root, parents, make=True).__exit__(None, None, None)
+        with descend(root, parents, make=True) as parent:
+            if any(parent.scan()):
+                return  # somebody else's by now
         with suppress(OSError, ValueError, KeyError, TypeError):  # a courtesy; the bytes matter
             mode = int(json.loads(trash.read(NOTE))["parent_mode"], 8) & 0o777
             with descend(root, parents[:-1]) as above:
