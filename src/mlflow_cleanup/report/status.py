@@ -120,7 +120,7 @@ def trash_text(values: list[Values]) -> str:
         return "the trash is empty"
     rows = [
         [
-            item["run_id"],
+            printable(item["run_id"]),
             printable(item["name"] or "-"),
             item["state"],
             "?" if item["bytes"] is None else size_text(item["bytes"]),

@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 def size_text(count: float) -> str:
     """Write a number of bytes with a decimal unit, such as 1.2 MB."""
     for unit in _UNITS[:-1]:
-        if abs(count) < _STEP:
+        if round(abs(count), 1) < _STEP:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= _STEP
     return f"{count:.1f} {_UNITS[-1]}"
