@@ -51,10 +51,10 @@ class NotATrackingDatabase(TrackingUnreadable):
 
 
 class DatabaseNotReady(NotATrackingDatabase):
-    """The database has no MLflow tables: as a rule, MLflow is about to make them."""
+    """The database has no MLflow tables yet: as a rule, MLflow is about to make them."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, "it has no MLflow tables")
+        super().__init__(path, "it has no MLflow tables, or not all of them yet")
 
 
 class DatabaseBusy(TrackingUnreadable):

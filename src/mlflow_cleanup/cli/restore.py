@@ -25,12 +25,13 @@ def restore(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **gi
     """
     from mlflow_cleanup.cli.by_hand import do
     from mlflow_cleanup.cli.saying import show
-    from mlflow_cleanup.report.status import outcome_text
+    from mlflow_cleanup.report.status import outcome_text, trash_values
 
-    values = do(settings_beside_server(given), "restore", run_ids)
-    if missing := sorted(set(run_ids) - {item["run_id"] for item in values["items"]}):
-        show(values, outcome_text(values), as_json=as_json)
+    settings = settings_beside_server(given)
+    held = {item["run_id"] for item in trash_values(settings.state_dir)}
+    if missing := sorted(set(run_ids) - held):
         raise UnknownItems(missing)
+    values = do(settings, "restore", run_ids)
     show(values, outcome_text(values), as_json=as_json)
     is_done = all(item["state"] == "restored" for item in values["items"])
     ctx.exit(DONE if is_done else NOT_CLEANED)

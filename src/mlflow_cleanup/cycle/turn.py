@@ -17,7 +17,7 @@ from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures, compare
 from mlflow_cleanup.decide.planner import make_plan
 from mlflow_cleanup.decide.retention import due_in_s, pause_after
-from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
@@ -144,6 +144,8 @@ class Cycle:
         snapshot = sight.snapshot
         if snapshot is None or self._ledger.identity is not None:
             return
+        if not snapshot.identity.anchors:
+            raise DatabaseNotReady(self._workplace.settings.database)
         rows = list(snapshot.departed.values())
         backlog = candidates.backlog(rows)
         with self._ledger.transaction():

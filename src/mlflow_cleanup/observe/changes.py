@@ -30,7 +30,7 @@ from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.observe.connection import connect
 
 _WATCHED = (FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileClosedEvent)
-_BURST_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)
+_BURST_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)
 """Pauses between looks after a file event whose commit is not visible yet."""
 
 FileMark = tuple[int, int, int]
@@ -54,7 +54,7 @@ class ChangeProbe:
         return is_new
 
     def settle(self, sleep: Callable[[float], object] = time.sleep) -> None:
-        """After a file event: wait, up to an eighth of a second, until its commit is visible."""
+        """After a file event: wait, up to half a second, until its commit is visible."""
         before = self._version
         for pause in _BURST_S:
             version = self._data_version()

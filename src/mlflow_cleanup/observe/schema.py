@@ -38,6 +38,8 @@ _CLAIMING_TABLES = (
 )
 
 _REVISION_TABLE = "alembic_version"
+NO_REVISION = "none"
+"""The revision of a database whose tables MLflow is still making."""
 
 Columns = Mapping[str, frozenset[str]]
 """The names of the columns of each table that is there."""
@@ -73,7 +75,8 @@ def read_columns(connection: Connection) -> Columns:
 
 def read_schema(connection: Connection, columns: Columns) -> Schema:
     """Read which revision the database says it has."""
-    revision = "none"
-    if _REVISION_TABLE in columns:
-        revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+    if _REVISION_TABLE not in columns:
+        return Schema(NO_REVISION, is_known=False)
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    revision = NO_REVISION if found is None else str(found)
     return Schema(revision, revision in KNOWN_REVISIONS)

@@ -29,7 +29,7 @@ from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapsh
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.places import Places
-from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
+from mlflow_cleanup.observe.schema import NO_REVISION, Columns, Layout, read_columns, read_schema
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ANCHORS = 16
@@ -115,7 +115,7 @@ class TrackingDatabase:
             self._columns, self._columns_of = read_columns(connection), read_from
         # The revision is a row: it changes without the schema's version.
         layout = Layout(self._columns, read_schema(connection, self._columns))
-        if not layout.is_tracking_database:
+        if not layout.is_tracking_database or layout.schema.revision == NO_REVISION:
             raise DatabaseNotReady(self.path)
         return layout
 

@@ -19,6 +19,7 @@ GRACE_S = 15.0
 """How long MLflow may take to end by itself before what is left of its group is killed."""
 
 _LEFT_BEHIND_S = 2.0
+_TURN_S = 0.1
 _NEW_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows only
 
 
@@ -74,17 +75,17 @@ class MLflowProcess:
         code = self._process.returncode
         return 128 - code if code < 0 else code
 
-    def end(self, grace_s: float = GRACE_S) -> None:
-        """End MLflow and every process that it started."""
+    def end(self, hurry: threading.Event, grace_s: float = GRACE_S) -> None:
+        """End MLflow and every process that it started; by force when `hurry` is set."""
         if not self.ended.is_set():
             self._signal(_gentle())
-            self.ended.wait(grace_s)
+        ends = time.monotonic() + grace_s
+        while not (self.ended.wait(_TURN_S) or hurry.is_set() or time.monotonic() > ends):
+            pass
+        if hurry.is_set():
+            self._signal(_hard())
         self._end_the_rest()
         self.ended.wait(grace_s)
-
-    def kill(self) -> None:
-        """End everything at once."""
-        self._signal(_hard())
 
     def _wait(self) -> None:
         self._process.wait()

@@ -82,6 +82,4 @@ def _stop(
 ) -> None:
     if not monitor.stop(_MONITOR_STOPS_S):
         say("the monitor is still in the middle of a step; the next start finishes it")
-    if signals.hurried.is_set():
-        mlflow.kill()
-    mlflow.end()
+    mlflow.end(signals.hurried)
