@@ -170,3 +170,11 @@ class ServerMissing(CleanupError):
             "MLflow is not installed in this environment, so its UI cannot be started. "
             "Install it with `pip install 'mlflow-cleanup[mlflow]'`."
         )
+
+
+class NotAnswered(CleanupError):
+    """The process that holds the lease did not take up a request in time."""
+
+
+class FailedThere(CleanupError):
+    """The process that holds the lease could not do what was asked."""

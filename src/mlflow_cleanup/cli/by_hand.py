@@ -10,7 +10,7 @@ from typing import Any
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.requests import carry_out, outcome_of
-from mlflow_cleanup.errors import CleanupError, LeaseHeld, PlanRefused
+from mlflow_cleanup.errors import CleanupError, FailedThere, LeaseHeld, NotAnswered, PlanRefused
 from mlflow_cleanup.ledger.journal import Request
 from mlflow_cleanup.ledger.lease import Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -18,14 +18,6 @@ from mlflow_cleanup.monitor import WAKE_FILE
 
 _WAIT_S = 60.0
 _LOOK_S = 0.05
-
-
-class NotAnswered(CleanupError):
-    """The process that holds the lease did not take up a request in time."""
-
-
-class FailedThere(CleanupError):
-    """The process that holds the lease could not do what was asked."""
 
 
 def do(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 PREFIX = "MLFLOW_CLEANUP_"
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers, which "nan" and "inf" are not."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - whatever click was given
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Convert and check one value."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def setting(flag: str, **how: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own arguments
@@ -75,6 +92,7 @@ _PLACES = (
     setting(
         "--artifact-root",
         multiple=True,
+        type=click.Path(),
         help="A further directory under which artifacts may lie; can be given several times.",
     ),
 )
@@ -88,7 +106,7 @@ _POLICY = (
     ),
     setting(
         "--poll-interval",
-        type=click.FloatRange(min=0.05),
+        type=FiniteRange(min=0.05, max=86_400),
         default=2.0,
         show_default=True,
         help="Seconds between two looks at the database; file events make it quicker.",
@@ -107,7 +125,7 @@ _POLICY = (
     ),
     setting(
         "--vanished-share",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.5,
         show_default=True,
         help="Refuse when more than this share of the active runs' rows vanish at once …",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,20 @@ _VALUED = {
     "--host": "MLFLOW_HOST",
     "--port": "MLFLOW_PORT",
 }
-_SHORT = {"--host": "-h", "--port": "-p"}
+_LONG = {"-h": "--host", "-p": "--port", "-w": "--workers"}
+_SWITCHES = frozenset(
+    {
+        "--serve-artifacts",
+        "--no-serve-artifacts",
+        "--artifacts-only",
+        "--disable-security-middleware",
+        "--dev",
+        "--enable-workspaces",
+        "--disable-workspaces",
+        "--help",
+    }
+)
+"""MLflow's options without a value (MLflow 3.17); every other one takes the next word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ def derive(
     arguments: Sequence[str], environment: Mapping[str, str], working_directory: str
 ) -> Whereabout:
     """Say where MLflow, started with these arguments, keeps its metadata and its artifacts."""
-    values = {flag: _value(flag, arguments, environment) for flag in _VALUED}
+    values = _values(arguments, environment)
     serves = _serves_artifacts(arguments, environment)
     destination = local_path(
         values["--artifacts-destination"] or DEFAULT_DESTINATION, working_directory
@@ -107,24 +120,31 @@ def _has_file_store(directory: Path) -> bool:
     )
 
 
-def _value(flag: str, arguments: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """Return a flag's value: the last one given wins, then its environment variable."""
-    found = environment.get(_VALUED[flag]) or None
-    short = _SHORT.get(flag)
-    for position, argument in enumerate(arguments):
-        if argument in (flag, short) and position + 1 < len(arguments):
-            found = arguments[position + 1]
-        elif argument.startswith(f"{flag}="):
-            found = argument.partition("=")[2]
-        elif short and argument.startswith(short) and not argument.startswith("--"):
-            found = argument[2:]
-    return found or None
+def _values(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the value of each flag that matters here: the last given wins, then the variable."""
+    found = {flag: environment.get(variable) or None for flag, variable in _VALUED.items()}
+    for flag, value in _given(arguments):
+        found[_LONG.get(flag, flag)] = value or None
+    return found
+
+
+def _given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options in the order given, with their values ("" for a switch)."""
+    words = iter(arguments)
+    for word in words:
+        flag, has_value, value = word.partition("=")
+        if not word.startswith("--") and word[:2] in _LONG:
+            yield word[:2], word[2:] or next(words, "")
+        elif has_value or flag in _SWITCHES:
+            yield flag, value
+        else:
+            yield flag, next(words, "")
 
 
 def _serves_artifacts(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
     told = environment.get("MLFLOW_SERVE_ARTIFACTS", "true").strip().lower()
     serves = told not in ("0", "false", "f", "no", "n", "off")
-    for argument in arguments:
-        if argument in ("--serve-artifacts", "--no-serve-artifacts"):
-            serves = argument == "--serve-artifacts"
+    for flag, _ in _given(arguments):
+        if flag in ("--serve-artifacts", "--no-serve-artifacts"):
+            serves = flag == "--serve-artifacts"
     return serves

@@ -75,11 +75,12 @@ class MLflowProcess:
         code = self._process.returncode
         return 128 - code if code < 0 else code
 
-    def end(self, hurry: threading.Event, grace_s: float = GRACE_S) -> None:
+    def end(self, hurry: threading.Event | None = None, grace_s: float = GRACE_S) -> None:
         """End MLflow and every process that it started; by force when `hurry` is set."""
         if not self.ended.is_set():
             self._signal(_gentle())
         ends = time.monotonic() + grace_s
+        hurry = hurry or threading.Event()
         while not (self.ended.wait(_TURN_S) or hurry.is_set() or time.monotonic() > ends):
             pass
         if hurry.is_set():
