@@ -86,7 +86,7 @@ def sqlite_path(uri: str, working_directory: str) -> str:
 
 def redacted(uri: str) -> str:
     """Take user name and password out of a URI."""
-    return re.sub(r"://[^/@]*@", "://***@", uri)
+    return re.sub(r"://.*@", "://***@", uri)
 
 
 def state_dir_for(database: str) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 
 from mlflow_cleanup.act.restore import restore
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
@@ -12,14 +11,9 @@ from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 
-PauseAfter = Callable[[int], timedelta]
 
-
-def purge(items: Iterable[Item], tools: Tools, pause_after: PauseAfter) -> list[Item]:
-    """Purge items one by one; what is wanted again goes back instead. Returns the new states.
-
-    `pause_after` says how long to leave an item alone after so many failed attempts.
-    """
+def purge(items: Iterable[Item], tools: Tools) -> list[Item]:
+    """Purge items one by one; what is wanted again goes back instead. Returns the new states."""
     settled = []
     for item in items:
         if not tools.unhurried():
@@ -29,11 +23,11 @@ def purge(items: Iterable[Item], tools: Tools, pause_after: PauseAfter) -> list[
         if item.state is not ItemState.CONFLICT and tools.wanted(item) is not None:
             settled += restore([item], tools)
         else:
-            settled.append(_purge(item, tools, pause_after))
+            settled.append(_purge(item, tools))
     return settled
 
 
-def _purge(item: Item, tools: Tools, pause_after: PauseAfter) -> Item:
+def _purge(item: Item, tools: Tools) -> Item:
     begun = replace(item, state=ItemState.PURGING, attempts=item.attempts + 1)
     tools.ledger.items.put([begun], tools.now.aged_s)
     try:
@@ -41,7 +35,7 @@ def _purge(item: Item, tools: Tools, pause_after: PauseAfter) -> Item:
         store.check()
         result = store.purge(item, tools.unhurried)
     except (CleanupError, OSError) as error:
-        return _failed(begun, str(error), tools, pause_after)
+        return _failed(begun, str(error), tools)
     tools.ledger.items.add_freed(item.id, result.freed)
     if result.complete:
         done = replace(begun, state=ItemState.PURGED, error=None)
@@ -51,12 +45,11 @@ def _purge(item: Item, tools: Tools, pause_after: PauseAfter) -> Item:
         return done
     if not result.failures:
         return begun  # told to stop in the middle: it goes on in the next cycle
-    return _failed(begun, "; ".join(result.failures), tools, pause_after)
+    return _failed(begun, "; ".join(result.failures), tools)
 
 
-def _failed(item: Item, error: str, tools: Tools, pause_after: PauseAfter) -> Item:
-    retry_s = tools.now.aged_s + pause_after(item.attempts).total_seconds()
-    failed = replace(item, error=error, retry_s=retry_s)
+def _failed(item: Item, error: str, tools: Tools) -> Item:
+    failed = replace(item, error=error, retry_s=tools.retry_s(item.attempts))
     outcomes = Outcomes(tools)
     outcomes.add(failed, event_of(EventKind.FAILED, failed, tools, error))
     outcomes.settle()

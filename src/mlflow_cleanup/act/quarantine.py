@@ -78,14 +78,23 @@ def _move(item: Item, outcomes: Outcomes, tools: Tools) -> Item | None:
         outcomes.add(replace(item, state=ItemState.ABANDONED, error=str(error)), None)
         return None
     except (CleanupError, OSError) as error:
-        failed = replace(item, state=ItemState.ABANDONED, error=str(error))
-        outcomes.add(failed, event_of(EventKind.FAILED, failed, tools, str(error)))
+        _take_down_failure(item, str(error), outcomes, tools)
         return None
     if held is None:
         empty = replace(item, state=ItemState.ABANDONED)
         outcomes.add(empty, event_of(EventKind.EMPTY, empty, tools), RunState.GONE)
         return None
     return replace(item, state=ItemState.QUARANTINED, held=held)
+
+
+def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools) -> None:
+    """Leave the run orphaned, to be tried again with growing pauses; tell what is new."""
+    known = tools.ledger.known.get(item.entity.id)
+    attempts, told = (known.attempts, known.kept) if known else (0, None)
+    tools.ledger.known.postpone(item.entity.id, error, tools.retry_s(attempts + 1))
+    failed = replace(item, state=ItemState.ABANDONED, error=error)
+    event = event_of(EventKind.FAILED, failed, tools, error) if error != told else None
+    outcomes.add(failed, event)
 
 
 def _item(step: Quarantine, tools: Tools) -> Item:

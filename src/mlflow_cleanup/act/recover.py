@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
-from mlflow_cleanup.errors import StoreUnreachable
+from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Item, ItemState
@@ -21,15 +21,17 @@ def recover(tools: Tools) -> None:
                 _settle_move(item, outcomes, tools)
             else:
                 put_back(item, outcomes, tools, by_hand=item.by_hand)
-        except StoreUnreachable:
-            continue  # where its bytes are shows when the root is back
+        except (CleanupError, OSError):
+            continue  # where its bytes are shows when its root can be seen again
         outcomes.settle()
 
 
 def _settle_move(item: Item, outcomes: Outcomes, tools: Tools) -> None:
     store = tools.store_of(item.location.root)
     store.check()
-    if not store.find(item).in_trash:
+    presence = store.find(item)
+    store.tidy(item)
+    if not presence.in_trash:
         # It never moved. Its run is still orphaned in the ledger, so it is judged anew.
         outcomes.add(replace(item, state=ItemState.ABANDONED), None)
         return

@@ -57,7 +57,7 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
     return done
 
 
-_RESUMABLE = (ItemState.RESTORING, ItemState.QUARANTINING)
+_RESUMABLE = (ItemState.RESTORING, ItemState.QUARANTINING, ItemState.CONFLICT)
 """States in which a crash may have left the bytes at home already."""
 
 

@@ -35,6 +35,11 @@ class Tools:
     keep_going: KeepGoing
     unhurried: KeepGoing
     tell: Callable[[Event], None]
+    pause_after: Callable[[int], timedelta]
+
+    def retry_s(self, attempts: int) -> float:
+        """Say before which ledger time something that failed so often is not tried again."""
+        return self.now.aged_s + self.pause_after(attempts).total_seconds()
 
 
 @dataclass(slots=True)

@@ -44,9 +44,16 @@ def orphan(run_id: str, row: RunRow | None) -> KnownRun:
 
 
 def of(known: Iterable[KnownRun], sight: Sight, workplace: Workplace) -> list[Candidate]:
-    """Make candidates of known runs that left, with what their rows say, if they have one still."""
+    """Make candidates of known runs that left, with what their rows say, if they have one still.
+
+    One that failed is left out until its pause is over.
+    """
     rows = sight.snapshot.departed if sight.snapshot else {}
-    return [_candidate(run_, rows.get(run_.run_id), sight, workplace) for run_ in known]
+    return [
+        _candidate(run_, rows.get(run_.run_id), sight, workplace)
+        for run_ in known
+        if run_.retry_s <= sight.now.aged_s
+    ]
 
 
 def _candidate(

@@ -10,7 +10,7 @@ from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures
 from mlflow_cleanup.decide.safeguards import Facts, Limits, examine
 from mlflow_cleanup.errors import PlanRefused
-from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
@@ -23,17 +23,19 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[st
     A refusal is told once; it stands until the facts change or the operator answers.
     """
     unreachable, foreign = workplace.check_roots()
-    refusal = examine(_facts(workplace, sight, delta, foreign), _limits(workplace))
-    if refusal is None:
-        workplace.ledger.refusals.settle()
+    facts, limits = _facts(workplace, sight, delta, foreign), _limits(workplace)
+    refusals = workplace.ledger.refusals
+    if examine(facts, limits) is None:
+        refusals.settle()
         return unreachable
-    answer, is_new = workplace.ledger.refusals.answer_to(refusal, sight.now.at)
+    refusal = examine(facts, limits, refusals.confirmed())
+    if refusal is None:
+        _accept(workplace, sight, foreign)
+        return unreachable
+    answer, is_new = refusals.answer_to(refusal, sight.now.at)
     if answer == "forget":
         _forget(workplace, sight, refusal)
         raise Forgotten(refusal.plan_id, refusal.reason)
-    if answer == "confirmed":
-        _accept(workplace, sight, refusal, foreign)
-        return unreachable
     if is_new:
         _tell(workplace, sight, EventKind.REFUSED, refusal)
     raise PlanRefused(refusal.plan_id, refusal.reason)
@@ -65,22 +67,20 @@ def _limits(workplace: Workplace) -> Limits:
     return Limits(settings.vanished_share, settings.vanished_minimum, settings.allow_unknown_schema)
 
 
-def _accept(
-    workplace: Workplace, sight: Sight, refusal: Refusal, foreign: Mapping[str, str]
-) -> None:
+def _accept(workplace: Workplace, sight: Sight, foreign: Mapping[str, str]) -> None:
     """Go on as confirmed: what was found is how it is meant to be."""
     for root in foreign:
         workplace.adopt(root)
     if sight.snapshot is not None:
         workplace.ledger.set_identity(sight.snapshot.identity)
-    workplace.ledger.refusals.settle()
-    _tell(workplace, sight, EventKind.CONFIRMED, refusal)
+    for refusal in workplace.ledger.refusals.accept():
+        _tell(workplace, sight, EventKind.CONFIRMED, refusal)
 
 
 def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
     """Forget the runs of another database; what the trash holds of them stays for now."""
     ledger = workplace.ledger
-    held = [_set_aside(item, refusal) for item in ledger.items.in_state(*HELD)]
+    held = [_set_aside(item, refusal) for item in ledger.items.in_state(*HELD, *OPEN)]
     with ledger.transaction():
         ledger.known.forget_all()
         ledger.items.put(held, sight.now.aged_s)

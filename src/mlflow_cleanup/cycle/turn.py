@@ -24,7 +24,7 @@ from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Keeping, Plan
-from mlflow_cleanup.model.snapshot import Heads
+from mlflow_cleanup.model.snapshot import NO_REVISION, Heads
 
 
 class Scope(str, Enum):
@@ -81,7 +81,7 @@ class Cycle:
             if run_ids is None
             else self._ledger.items.of_runs(run_ids, *HELD)
         )
-        return purge(items, tools, pause_after)
+        return purge(items, tools)
 
     def _tools_to_restore(self) -> Tools:
         """Prepare for giving back, which is right whatever state the tracking database is in."""
@@ -114,6 +114,7 @@ class Cycle:
             keep_going=lambda: not self._workplace.stop.is_set(),
             unhurried=self._workplace.unhurried,
             tell=self._workplace.tell,
+            pause_after=pause_after,
         )
 
     def _compare(self, heads: Heads) -> Departures:
@@ -144,7 +145,7 @@ class Cycle:
         snapshot = sight.snapshot
         if snapshot is None or self._ledger.identity is not None:
             return
-        if not snapshot.identity.anchors:
+        if not snapshot.identity.anchors or snapshot.schema.revision == NO_REVISION:
             raise DatabaseNotReady(self._workplace.settings.database)
         rows = list(snapshot.departed.values())
         backlog = candidates.backlog(rows)
@@ -179,7 +180,7 @@ class Cycle:
         self._hold_again(plan.hold_again, tools.now)
         self._note_kept(plan.keep, tools)
         quarantine(plan.quarantine, tools)
-        purge(plan.purge, tools, pause_after)
+        purge(plan.purge, tools)
 
     def next_due_s(self) -> float | None:
         """Say in how many seconds the next purge falls due (0: now); None: none is waiting."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from mlflow_cleanup.model.plan import Refusal
@@ -37,16 +38,25 @@ class Limits:
     allow_unknown_schema: bool = False
 
 
-def examine(facts: Facts, limits: Limits) -> Refusal | None:
-    """Return why the whole plan is refused, or None when nothing is suspicious."""
-    return (
-        _unknown_schema(facts, limits)
-        or _incomplete_claims(facts)
-        or _replaced(facts)
-        or _rolled_back(facts)
-        or _foreign_root(facts)
-        or _mass_vanishing(facts, limits)
+def examine(
+    facts: Facts, limits: Limits, confirmed: AbstractSet[str] = frozenset()
+) -> Refusal | None:
+    """Return why the whole plan is refused, or None when nothing is suspicious.
+
+    Plans that an operator confirmed are passed over, each by itself: one confirmation waves no other
+    safeguard through. Claims that could not be read are no matter of opinion.
+    """
+    if (incomplete := _incomplete_claims(facts)) is not None:
+        return incomplete
+    found = (
+        _unknown_schema(facts, limits),
+        _replaced(facts),
+        _rolled_back(facts),
+        _foreign_root(facts),
+        _mass_vanishing(facts, limits),
     )
+    waiting = (refusal for refusal in found if refusal and refusal.plan_id not in confirmed)
+    return next(waiting, None)
 
 
 def _unknown_schema(facts: Facts, limits: Limits) -> Refusal | None:

@@ -24,7 +24,9 @@ CREATE TABLE IF NOT EXISTS known_runs (
     state TEXT NOT NULL,
     experiment_id TEXT,
     artifact_uri BLOB,
-    kept TEXT
+    kept BLOB,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    retry_s REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS known_runs_left ON known_runs (state) WHERE state <> 'active';
 CREATE TABLE IF NOT EXISTS items (
@@ -47,7 +49,7 @@ CREATE TABLE IF NOT EXISTS items (
     freed_bytes INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     retry_s REAL NOT NULL DEFAULT 0,
-    error TEXT,
+    error BLOB,
     by_hand INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state);

@@ -119,7 +119,7 @@ def _row(item: Item, aged_s: float) -> tuple[object, ...]:
         size.bytes if size else None,
         item.attempts,
         item.retry_s,
-        item.error,
+        to_blob(item.error),
         int(item.by_hand),
     )
 
@@ -142,6 +142,6 @@ def _item(row: sqlite3.Row) -> Item:
         size=None if files is None else Size(files, row["bytes"]),
         attempts=row["attempts"],
         retry_s=row["retry_s"],
-        error=row["error"],
+        error=to_text(row["error"]),
         by_hand=bool(row["by_hand"]),
     )

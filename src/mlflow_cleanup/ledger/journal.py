@@ -65,7 +65,7 @@ class Refusals:
             ).fetchone()
             if row is not None and row["is_current"]:
                 return row["answer"], False
-            connection.execute("UPDATE refusals SET is_current = 0")
+            connection.execute("UPDATE refusals SET is_current = 0 WHERE answer IS NULL")
             connection.execute(
                 "INSERT INTO refusals (plan_id, at, reason) VALUES (?, ?, ?) ON CONFLICT (plan_id) "
                 "DO UPDATE SET at = excluded.at, reason = excluded.reason, answer = NULL, "
@@ -74,6 +74,24 @@ class Refusals:
             )
         return None, True
 
+    def confirmed(self) -> frozenset[str]:
+        """Return the ids of the plans that the operator let go ahead, while they stand."""
+        rows = self._file.connection.execute(
+            "SELECT plan_id FROM refusals WHERE is_current AND answer IN ('confirmed', 'accepted')"
+        )
+        return frozenset(row["plan_id"] for row in rows)
+
+    def accept(self) -> list[Refusal]:
+        """Take down that confirmed plans go ahead; returns those of which it is news."""
+        with self._file.transaction() as connection:
+            rows = connection.execute(
+                "SELECT * FROM refusals WHERE is_current AND answer = 'confirmed'"
+            ).fetchall()
+            connection.execute(
+                "UPDATE refusals SET answer = 'accepted' WHERE is_current AND answer = 'confirmed'"
+            )
+        return [Refusal(row["plan_id"], row["reason"]) for row in rows]
+
     def settle(self) -> None:
         """Take down that nothing is refused any more; answers given are used up."""
         if self._file.connection.execute("SELECT 1 FROM refusals WHERE is_current").fetchone():
@@ -81,8 +99,11 @@ class Refusals:
                 connection.execute("UPDATE refusals SET is_current = 0")
 
     def current(self) -> OpenRefusal | None:
-        """Return the refusal that stands now."""
-        row = self._file.connection.execute("SELECT * FROM refusals WHERE is_current").fetchone()
+        """Return the refusal that stands now and waits for an answer."""
+        row = self._file.connection.execute(
+            "SELECT * FROM refusals WHERE is_current AND coalesce(answer, '') <> 'accepted' "
+            "ORDER BY answer IS NULL DESC"
+        ).fetchone()
         if row is None:
             return None
         return OpenRefusal(Refusal(row["plan_id"], row["reason"]), row["at"], row["answer"])

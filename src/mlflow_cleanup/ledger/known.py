@@ -25,13 +25,19 @@ class RunState(str, Enum):
 
 
 class KnownRun(NamedTuple):
-    """One known run and where its artifacts were said to be."""
+    """One known run and where its artifacts were said to be.
+
+    `kept` says why they are still there, or what went wrong with the last of `attempts` to move
+    them; before ledger time `retry_s` it is not tried again.
+    """
 
     run_id: str
     state: RunState
     experiment_id: str | None
     artifact_uri: str | None
     kept: str | None = None
+    attempts: int = 0
+    retry_s: float = 0.0
 
 
 class KnownRuns:
@@ -64,8 +70,9 @@ class KnownRuns:
             return
         with self._file.transaction() as connection:
             connection.executemany(
-                "INSERT INTO known_runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
-                "state = excluded.state, kept = excluded.kept, "
+                "INSERT INTO known_runs (run_id, state, experiment_id, artifact_uri, kept) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
+                "state = excluded.state, kept = excluded.kept, attempts = 0, retry_s = 0, "
                 "experiment_id = coalesce(excluded.experiment_id, experiment_id), "
                 "artifact_uri = coalesce(excluded.artifact_uri, artifact_uri)",
                 [
@@ -74,7 +81,7 @@ class KnownRuns:
                         run.state.value,
                         run.experiment_id,
                         to_blob(run.artifact_uri),
-                        run.kept,
+                        to_blob(run.kept),
                     )
                     for run in runs
                 ],
@@ -87,7 +94,8 @@ class KnownRuns:
             return
         with self._file.transaction() as connection:
             connection.executemany(
-                "UPDATE known_runs SET state = ?, kept = NULL WHERE run_id = ?",
+                "UPDATE known_runs SET state = ?, kept = NULL, attempts = 0, retry_s = 0 "
+                "WHERE run_id = ?",
                 [(state.value, run_id) for run_id, state in states.items()],
             )
         self._note(states)
@@ -99,7 +107,16 @@ class KnownRuns:
         with self._file.transaction() as connection:
             connection.executemany(
                 "UPDATE known_runs SET kept = ? WHERE run_id = ?",
-                [(reason, run_id) for run_id, reason in reasons.items()],
+                [(to_blob(reason), run_id) for run_id, reason in reasons.items()],
+            )
+
+    def postpone(self, run_id: str, error: str, retry_s: float) -> None:
+        """Count a failed attempt to deal with an orphaned run, and when the next may follow."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE known_runs SET kept = ?, attempts = attempts + 1, retry_s = ? "
+                "WHERE run_id = ?",
+                (to_blob(error), retry_s, run_id),
             )
 
     def in_state(self, *states: RunState) -> list[KnownRun]:
@@ -138,5 +155,7 @@ def _known(row: sqlite3.Row) -> KnownRun:
         RunState(row["state"]),
         row["experiment_id"],
         to_text(row["artifact_uri"]),
-        row["kept"],
+        to_text(row["kept"]),
+        row["attempts"],
+        row["retry_s"],
     )

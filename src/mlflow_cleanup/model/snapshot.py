@@ -55,6 +55,10 @@ class BackendIdentity:
         return f"experiment {first[0]} created at {first[1]} ms"
 
 
+NO_REVISION = "none"
+"""The revision of a database that names none, as while MLflow is still making its tables."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """The revision the database says it has, and whether its meaning is known here."""

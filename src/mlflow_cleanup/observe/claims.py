@@ -44,7 +44,7 @@ def read_claims(
     if problems := reader.problems():
         return ClaimIndex(()), tuple(problems)
     index = ClaimIndex(
-        claims=chain(reader.claims(), more),
+        claims=chain(reader.claims(), reader.completed(more)),
         containers=reader.experiments(),
         pinned=reader.pins(),
         fold=fold,
@@ -64,6 +64,13 @@ class Reader:
         yield from self._logged_models()
         yield from self.model_versions()
         yield from self._traces()
+
+    def completed(self, claims: Iterable[Claim]) -> Iterator[Claim]:
+        """Follow the claims of another registry to the runs and models of this database."""
+        for claim in claims:
+            yield claim
+            for text in self._referred(claim.text):
+                yield self._claim(claim.holder.kind, claim.holder.id, text)
 
     def problems(self) -> list[str]:
         """Name the tables that are there but lack a column without which claims would be missed."""

@@ -17,6 +17,9 @@ from mlflow_cleanup.model.location import (
     readings,
 )
 
+_LONGEST = 4096
+"""Characters beyond which no system has a path (Linux's PATH_MAX; others have shorter ones)."""
+
 _DEEP = 100
 """Components up to which a path is resolved step by step; hostile ones are left to the system."""
 
@@ -53,6 +56,8 @@ class Places:
         return tuple(dict.fromkeys([*paths, *(self._resolve(path) for path in paths)]))
 
     def _under(self, root: str, inside: tuple[str, ...], path: str) -> Location | Unplaced:
+        if len(path) > _LONGEST:
+            return Unplaced(Misread.MALFORMED, f"a path of {len(path)} characters")
         if not inside:
             return Unplaced(Misread.OUTSIDE_ROOTS, f"{path} is an artifact root itself")
         if RESERVED in inside:
@@ -73,6 +78,8 @@ class Places:
         known = self._real.get(path)
         if known is not None:
             return known
+        if len(path) > _LONGEST:
+            return path
         if path.count("/") > _DEEP:
             return slashed(os.path.realpath(path))
         parent, name = posixpath.split(path)

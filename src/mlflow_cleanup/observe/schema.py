@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, inspect, text
 
-from mlflow_cleanup.model.snapshot import Schema
+from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
 
 # Every schema revision from MLflow's first up to 3.17, in order.
 _REVISIONS = """
@@ -38,8 +38,6 @@ _CLAIMING_TABLES = (
 )
 
 _REVISION_TABLE = "alembic_version"
-NO_REVISION = "none"
-"""The revision of a database whose tables MLflow is still making."""
 
 Columns = Mapping[str, frozenset[str]]
 """The names of the columns of each table that is there."""

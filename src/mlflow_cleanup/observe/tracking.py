@@ -23,13 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.errors import DatabaseNotReady
+from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.places import Places
-from mlflow_cleanup.observe.schema import NO_REVISION, Columns, Layout, read_columns, read_schema
+from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ANCHORS = 16
@@ -80,7 +80,10 @@ class TrackingDatabase:
     def version_claims(self, places: Places) -> list[Claim]:
         """Read the claims of the registered model versions alone."""
         with self._read() as (connection, layout):
-            return list(Reader(connection, layout, places).model_versions())
+            reader = Reader(connection, layout, places)
+            if problems := reader.problems():
+                raise TrackingUnreadable(f"the model registry {self.path}: {'; '.join(problems)}")
+            return list(reader.model_versions())
 
     def layout(self) -> Layout:
         """Read what tables and columns there are."""
@@ -115,7 +118,7 @@ class TrackingDatabase:
             self._columns, self._columns_of = read_columns(connection), read_from
         # The revision is a row: it changes without the schema's version.
         layout = Layout(self._columns, read_schema(connection, self._columns))
-        if not layout.is_tracking_database or layout.schema.revision == NO_REVISION:
+        if not layout.is_tracking_database:
             raise DatabaseNotReady(self.path)
         return layout
 

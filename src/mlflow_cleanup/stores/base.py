@@ -81,6 +81,10 @@ class ArtifactStore(Protocol):
         """Look where an item's bytes are."""
         ...
 
+    def tidy(self, item: Item) -> None:
+        """Remove what an interrupted step left empty; whatever holds bytes stays."""
+        ...
+
     def exists(self, location: Location) -> bool:
         """Tell whether something lies at `location`."""
         ...

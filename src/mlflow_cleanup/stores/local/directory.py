@@ -226,6 +226,7 @@ def open_root(path: str, *, by_descriptor: bool = HAS_DIR_FD) -> Directory:
         return DescriptorDirectory(os.open(path, _OPEN_FLAGS), path)
     if not is_plain_directory(os.lstat(path)):
         raise NotADirectoryError(path)
+    os.scandir(path).close()  # raises when it may not be read
     return PathDirectory(path)
 
 

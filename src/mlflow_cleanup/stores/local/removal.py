@@ -215,10 +215,13 @@ def remove_on_windows(parent: Directory, name: str, removal: Removal) -> None:
                 removal.stopped = True  # between two children, as rmtree cannot be told to stop
                 break
             _rmtree(os.path.join(path, entry.name), removal)
-        left = measure(top, lambda: True) or Size()
-    removal.freed += Size(before.files - left.files, before.bytes - left.bytes)
     if not removal.stopped:
         _rmtree(path, removal)
+    left = Size()
+    if os.path.lexists(path):
+        with parent.open(name) as top:
+            left = measure(top, lambda: True) or before
+    removal.freed += Size(before.files - left.files, before.bytes - left.bytes)
 
 
 def _rmtree(path: str, removal: Removal) -> None:

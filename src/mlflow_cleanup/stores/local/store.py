@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
 from mlflow_cleanup.model.item import Held, Item, Size
@@ -99,15 +100,15 @@ class LocalStore:
             if item.held is Held.IN_PLACE:
                 return Restored()
             try:
-                with descend(root, self._trash_of(item)) as trash:
-                    if not exists(trash, CONTENT):
-                        collisions: list[str] = []
-                    else:
-                        self._remake_parent(root, parents, trash)
-                        with descend(root, parents) as parent:
-                            collisions = _put_back(trash, parent, name)
+                held = descend(root, self._trash_of(item))
             except FileNotFoundError:
                 return Restored()
+            collisions: list[str] = []
+            with held as trash:
+                if exists(trash, CONTENT):
+                    self._remake_parent(root, parents, trash)
+                    with descend(root, parents) as parent:
+                        collisions = _put_back(trash, parent, name)
             if not collisions:
                 _remove_trash(root, item.id)
         return Restored(shown(collisions))
@@ -139,6 +140,13 @@ class LocalStore:
                 in_trash=_is_there(root, (*self._trash_of(item), CONTENT)),
             )
 
+    def tidy(self, item: Item) -> None:
+        """See `ArtifactStore.tidy`."""
+        parents, _ = _split(item.location.inside)
+        with self._open() as root:
+            _remove_trash(root, item.id)
+            _remove_if_empty(root, parents)
+
     def exists(self, location: Location) -> bool:
         """See `ArtifactStore.exists`."""
         with self._open() as root:
@@ -159,8 +167,8 @@ class LocalStore:
         with self._open() as root:
             try:
                 with descend(root, location.inside) as top:
-                    times = (found.status.st_mtime for found in walk.walk(top))
-                    return max(times, default=top.stat().st_mtime)
+                    below = (found.status.st_mtime for found in walk.walk(top))
+                    return max(chain([top.stat().st_mtime], below))
             except FileNotFoundError:
                 return None
 
@@ -187,12 +195,14 @@ class LocalStore:
         note = {**note, "parent_mode": f"{stat.S_IMODE(parent.stat().st_mode):o}"}
         try:
             with descend(root, (RESERVED, TRASH, item_id), make=True) as trash:
-                trash.write(NOTE, json.dumps(note).encode())
                 if exists(trash, CONTENT):
                     raise QuarantineFailed(path, "the trash holds this item already")
+                trash.write(NOTE, json.dumps(note).encode())
                 held = _rename_away(parent, name, trash)
         except OSError as error:
             _remove_trash(root, item_id)
+            if not exists(parent, name):
+                return None  # it vanished meanwhile, and nothing of it is in the trash
             raise QuarantineFailed(path, error.strerror or str(error)) from error
         if held is Held.IN_PLACE:
             _remove_trash(root, item_id)
@@ -206,9 +216,9 @@ class LocalStore:
             if any(parent.scan()):
                 return  # somebody else's by now
         with suppress(OSError, ValueError, KeyError, TypeError):  # a courtesy; the bytes matter
-            mode = int(json.loads(trash.read(NOTE))["parent_mode"], 8) & 0o777
+            mode = int(json.loads(trash.read(NOTE))["parent_mode"], 8) & 0o7777
             with descend(root, parents[:-1]) as above:
-                above.chmod(parents[-1], mode | stat.S_IRWXU)
+                above.chmod(parents[-1], mode)
 
     def _trash_of(self, item: Item) -> tuple[str, ...]:
         return (RESERVED, TRASH, item.id)
@@ -252,7 +262,7 @@ def _is_there(root: Directory, inside: tuple[str, ...]) -> bool:
     try:
         with descend(root, inside[:-1]) as parent:
             return exists(parent, inside[-1])
-    except (FileNotFoundError, UnsafePlace):
+    except FileNotFoundError:
         return False
 
 
@@ -279,7 +289,8 @@ def _remove_trash(root: Directory, item_id: str) -> None:
         with suppress(FileNotFoundError), descend(trash, [item_id]) as place:
             if exists(place, CONTENT):
                 return
-            with suppress(FileNotFoundError):
-                place.unlink(NOTE)
+            for name in (NOTE, f"{NOTE}.new"):
+                with suppress(FileNotFoundError):
+                    place.unlink(name)
         with suppress(OSError):
             trash.rmdir(item_id)
