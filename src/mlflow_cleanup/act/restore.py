@@ -40,7 +40,7 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
         result = store.restore(item)
     except (CleanupError, OSError) as error:
         # Still in the trash. As an intent it is taken up again by the next cycle.
-        waiting = replace(intent, error=str(error), attempts=item.attempts + 1)
+        waiting = replace(intent, error=str(error))
         is_news = item.error != str(error) and not isinstance(error, StoreUnreachable)
         outcomes.add(
             waiting, event_of(EventKind.FAILED, item, tools, str(error)) if is_news else None
@@ -66,6 +66,8 @@ def _loss(item: Item, presence: Presence, tools: Tools) -> str | None:
     purged = tools.ledger.items.freed_of(item.id)
     if purged.files:
         return f"{purged.files} file(s) had been purged already; what was left of it is back"
+    if item.attempts:
+        return "its purge had begun; look whether all of its files are back"
     if item.held is not Held.TRASH or presence.in_trash:
         return None
     if presence.at_origin and item.state in _RESUMABLE:

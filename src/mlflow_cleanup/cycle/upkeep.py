@@ -31,8 +31,8 @@ def find_late_writes(workplace: Workplace, sight: Sight) -> None:
         try:
             if workplace.store_of(item.location.root).exists(item.location):
                 again.add(item.entity.id)
-        except CleanupError:
-            continue  # a root that went away just now: next time
+        except (CleanupError, OSError):
+            continue  # cannot be looked at just now: next time
     ledger.known.move(dict.fromkeys(again, RunState.ORPHANED))
 
 

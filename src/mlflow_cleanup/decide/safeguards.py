@@ -43,7 +43,7 @@ def examine(
 ) -> Refusal | None:
     """Return why the whole plan is refused, or None when nothing is suspicious.
 
-    Plans that an operator confirmed are passed over, each by itself: one confirmation waves no other
+    Plans that an operator confirmed are passed over, each by itself: confirming one waves no other
     safeguard through. Claims that could not be read are no matter of opinion.
     """
     if (incomplete := _incomplete_claims(facts)) is not None:

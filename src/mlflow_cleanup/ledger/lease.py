@@ -62,7 +62,11 @@ class Lease:
             "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "what": self._what,
         }
-        (self._state_dir / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+        try:
+            (self._state_dir / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+        except OSError as error:
+            self._lock.release()
+            raise LedgerUnwritable(str(self._state_dir / HOLDER_FILE), str(error)) from error
 
     def release(self) -> None:
         """Give it back; harmless when it is not held."""

@@ -41,7 +41,26 @@ _SWITCHES = frozenset(
         "--help",
     }
 )
-"""MLflow's options without a value (MLflow 3.17); every other one takes the next word."""
+_OTHERS = frozenset(
+    {
+        "--read-replica-backend-store-uri",
+        "--workers",
+        "--static-prefix",
+        "--allowed-hosts",
+        "--cors-allowed-origins",
+        "--x-frame-options",
+        "--gunicorn-opts",
+        "--uvicorn-opts",
+        "--waitress-opts",
+        "--app-name",
+        "--secrets-cache-ttl",
+        "--secrets-cache-max-size",
+        "--expose-prometheus",
+        "--trace-archival-config",
+        "--workspace-store-uri",
+    }
+)
+"""MLflow's options without a value, and the others that take the next word (MLflow 3.17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +149,25 @@ def _values(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[st
 
 def _given(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the options in the order given, with their values ("" for a switch)."""
-    words = iter(arguments)
-    for word in words:
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
         flag, has_value, value = word.partition("=")
         if not word.startswith("--") and word[:2] in _LONG:
-            yield word[:2], word[2:] or next(words, "")
+            yield word[:2], word[2:] or _next(words)
         elif has_value or flag in _SWITCHES:
             yield flag, value
+        elif flag in _VALUED or flag in _OTHERS or not (words and words[0].startswith("-")):
+            yield flag, _next(words)
         else:
-            yield flag, next(words, "")
+            yield (
+                flag,
+                "",
+            )  # not known here, and followed by another option: a later MLflow's switch
+
+
+def _next(words: list[str]) -> str:
+    return words.pop(0) if words else ""
 
 
 def _serves_artifacts(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:

@@ -1,0 +1,1 @@
+"""What the measurements share: worlds to measure in, contenders, the machine, the report."""

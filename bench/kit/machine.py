@@ -1,0 +1,79 @@
+"""The machine, its processes and what they cost."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """Say on what is measured; `directory` is where."""
+    return {
+        "cores": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "file_system": file_system(directory),
+        "kernel": platform.platform(),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "mlflow": importlib.metadata.version("mlflow"),
+    }
+
+
+def file_system(directory: Path) -> str:
+    """Return the type of the file system that a directory lies on."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    except OSError:
+        return "unknown"
+    fits = [(len(at), kind) for _, at, kind, *_ in mounts if directory.is_relative_to(at)]
+    return max(fits)[1]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of child processes: bytecode is kept, settings of MLflow are not."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor seconds that a process has used, all its threads together; Linux only.
+
+    The clock id of another process is made as in clock_getcpuclockid(3).
+    """
+    _require_linux()
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Return the resident (RSS) and the proportional (PSS) memory of a process; Linux only."""
+    _require_linux()
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return kib["Rss"] / 1024, kib["Pss"] / 1024
+
+
+def say(text: str) -> None:
+    """Tell on stderr how far we are."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _require_linux() -> None:
+    if sys.platform != "linux":
+        raise SystemExit("what other processes cost is measured on Linux only")

@@ -1,0 +1,301 @@
+"""Artifact roots that cannot be seen, or that belong to somebody else."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.item import Held, ItemState, Size
+from mlflow_cleanup.stores.local.directory import DescriptorDirectory, Directory
+from tests.kit.world import Run, World, tree
+
+MARKER = ".mlflow-cleanup/owner.json"
+
+
+@pytest.fixture
+def deleted(world: World) -> Run:
+    """A run of 10 bytes that is deleted, and not cleaned up yet."""
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    return run
+
+
+def unplug(world: World, how: str) -> Path:
+    """Make the root unreachable; returns where its content is meanwhile."""
+    aside = world.home / "aside"
+    world.root.rename(aside)
+    if how == "not mounted":
+        world.root.mkdir()
+    elif how == "a file":
+        world.root.write_bytes(b"")
+    return aside
+
+
+def plug_in(world: World) -> None:
+    """Make the root reachable again."""
+    if world.root.is_dir():
+        world.root.rmdir()
+    else:
+        world.root.unlink(missing_ok=True)
+    (world.home / "aside").rename(world.root)
+
+
+def hand_over(world: World) -> None:
+    """Let the root's marker say that it belongs to another tracking database."""
+    marker = world.root / MARKER
+    told = json.loads(marker.read_bytes())
+    told["experiments"] = {"0": 987_654_321}
+    told["database"] = "/elsewhere/mlflow.db"
+    marker.write_text(json.dumps(told), encoding="utf-8")
+
+
+@pytest.fixture(params=["missing", "not mounted", "a file"])
+def how(request: pytest.FixtureRequest) -> str:
+    """Each way in which a root cannot be seen."""
+    return request.param
+
+
+def test_unreachable_root_keeps_and_resumes(world: World, deleted: Run, how: str) -> None:
+    """Under a root that cannot be seen nothing is judged clean; work resumes when it is back."""
+    aside = unplug(world, how)
+    before = tree(aside)
+    for _ in range(3):
+        world.cycle()
+        world.restart()
+    assert tree(aside) == before
+    assert world.known(deleted) is RunState.ORPHANED
+    assert world.history(deleted) == ["kept"]
+    assert (world.kept_because(deleted) or "").startswith("its artifact root cannot be seen")
+
+    plug_in(world)
+    world.cycle()
+    assert world.bytes_in_trash(deleted) == 10
+    assert world.history(deleted) == ["kept", "quarantined"]
+
+
+def test_nothing_is_purged_or_restored_under_an_unreachable_root(
+    world: World, deleted: Run, how: str
+) -> None:
+    """What is due, and what is wanted back, waits until the root is back; neither is told."""
+    back = world.run({"b": 100})
+    world.cycle()
+    world.delete(back)
+    world.cycle()
+    world.advance(days=7)
+    world.undelete(back)
+
+    aside = unplug(world, how)
+    before = tree(aside)
+    for _ in range(3):
+        world.cycle()
+    assert tree(aside) == before
+    assert world.told() == ["quarantined", "quarantined"]
+
+    plug_in(world)
+    world.cycle()
+    assert world.bytes_at(back) == 100
+    assert world.trash() == []
+    assert world.history(deleted) == ["quarantined", "purged"]
+    assert world.history(back) == ["quarantined", "restored"]
+
+
+def test_late_writes_under_an_unreachable_root_are_found_later(
+    world: World, deleted: Run, how: str
+) -> None:
+    """A place that cannot be seen is looked at again when it can."""
+    world.cycle()
+    world.write_late(deleted, "late.txt", 1_000)
+    unplug(world, how)
+    world.cycle()
+    plug_in(world)
+    world.cycle()
+
+    assert world.bytes_in_trash(deleted) == 1_010
+
+
+def test_writes_into_the_empty_mount_point_are_left_alone(world: World, deleted: Run) -> None:
+    """What MLflow writes where the file system should be mounted is nobody's garbage."""
+    aside = unplug(world, "not mounted")
+    world.write(deleted, "strange.txt", 1_000)
+    world.cycle()
+    world.cycle()
+
+    assert world.bytes_at(deleted) == 1_000
+    assert not (world.root / ".mlflow-cleanup").exists()
+    assert tree(aside)
+
+
+def test_root_emptied_on_purpose_is_used_again_after_adopt(world: World, deleted: Run) -> None:
+    """The operator says that a root without its marker is right: a new marker is written."""
+    unplug(world, "not mounted")
+    world.write(deleted, "new.txt", 100)
+    world.cycle()
+    world.workplace.adopt(str(world.root))
+    world.cycle()
+
+    assert world.bytes_in_trash(deleted) == 100
+    assert "adopted" in world.history()
+
+
+def test_one_unreachable_root_stops_no_other(world: World) -> None:
+    """Of two roots the one that can be seen is cleaned up as ever."""
+    second = world.home / "second"
+    second.mkdir()
+    world.restart(roots=(str(world.root), str(second)))
+    near = world.run()
+    far = world.run({}, uri=f"file://{second}/0/{'f' * 32}/artifacts", id_="f" * 32)
+    world.write(second / "0" / far.id / "artifacts", "a", 100)
+    world.cycle()
+    world.delete(near, far)
+    second.rename(world.home / "aside")
+    world.cycle()
+    assert world.bytes_in_trash() == 10
+
+    (world.home / "aside").rename(second)
+    world.cycle()
+    assert world.bytes_in_trash() == 110
+
+
+def test_root_that_is_not_there_yet_is_no_news(world: World) -> None:
+    """MLflow makes its artifact root with the first artifact: until then nothing is said."""
+    later = world.home / "later"
+    world.restart(roots=(str(later),), artifacts_destination=str(later))
+    world.cycle()
+    assert world.ledger.roots().get(str(later)) is None
+
+    run = world.run({}, id_="e" * 32)
+    world.write(later / "0" / run.id / "artifacts", "a", 100)
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+    assert world.bytes_in_trash() == 100
+
+
+def test_root_through_a_link_is_the_directory_it_leads_to(world: World) -> None:
+    """A root configured as a symbolic link works, under both of its spellings."""
+    link = world.home / "link"
+    link.symlink_to(world.root)
+    world.restart(roots=(str(link),), artifacts_destination=str(link))
+    runs = [
+        world.run({"a": 1}),
+        world.run({"b": 10}, id_="b" * 32, uri=f"{link}/0/{'b' * 32}/artifacts"),
+        world.run({"c": 100}, id_="c" * 32, uri=f"{link.resolve()}/0/{'c' * 32}/artifacts"),
+    ]
+    world.cycle()
+    world.delete(*runs)
+    world.cycle()
+
+    assert world.bytes_in_trash() == 111
+
+
+class TestForeignMarker:
+    """A root whose marker says that it belongs to another tracking database."""
+
+    def test_refuses_everything(self, world: World, deleted: Run) -> None:
+        """Nothing is moved anywhere, told once, with the other database's name."""
+        hand_over(world)
+        for _ in range(2):
+            assert "/elsewhere/mlflow.db" in world.refused().reason
+            world.restart()
+
+        assert world.bytes_at(deleted) == 10
+        assert world.history() == ["refused"]
+
+    def test_confirmed_is_adopted(self, world: World, deleted: Run) -> None:
+        """When it was meant, the marker is written anew and work goes on."""
+        hand_over(world)
+        world.answer(world.refused())
+        world.cycle()
+
+        assert world.bytes_in_trash(deleted) == 10
+        assert world.history() == ["refused", "adopted", "confirmed", "quarantined"]
+        world.cycle()
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"{", b"[]", b"null", b'{"format": 99, "database": "x", "experiments": {}}', b"\xff"],
+    )
+    def test_marker_that_cannot_be_read_is_a_foreign_one(
+        self, world: World, deleted: Run, content: bytes
+    ) -> None:
+        """A marker of a shape that is not ours is somebody else's."""
+        (world.root / MARKER).write_bytes(content)
+
+        world.refused()
+
+        assert world.bytes_at(deleted) == 10
+
+    def test_stops_a_purge_by_hand(self, world: World, deleted: Run) -> None:
+        """Asked for by hand, a purge under a foreign marker is refused as well."""
+        world.cycle()
+        hand_over(world)
+
+        with pytest.raises(PlanRefused):
+            world.purge_by_hand(deleted)
+
+        assert world.bytes_in_trash(deleted) == 10
+
+
+class TestOtherFileSystem:
+    """A place that no rename can leave: its bytes are held where they are."""
+
+    @pytest.fixture
+    def held(self, world: World, deleted: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+        """A quarantined run whose directory lies on another file system, as an overlay's does."""
+        real = DescriptorDirectory.rename
+
+        def rename(self: DescriptorDirectory, name: str, into: Directory, new_name: str) -> None:
+            if new_name == "content":
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            real(self, name, into, new_name)
+
+        monkeypatch.setattr(DescriptorDirectory, "rename", rename)
+        world.cycle()
+        assert world.states(deleted) == [ItemState.QUARANTINED]
+        assert [item.held for item in world.items(deleted)] == [Held.IN_PLACE]
+        return deleted
+
+    def test_waits_in_place_and_is_told_once(self, world: World, held: Run) -> None:
+        """The bytes stay at their origin, and are not taken for a late write."""
+        for _ in range(3):
+            world.cycle()
+
+        assert world.bytes_at(held) == 10
+        assert world.trash() == []
+        assert world.history(held) == ["quarantined"]
+
+    def test_is_purged_in_place(self, world: World, held: Run) -> None:
+        """With its retention over, the origin is emptied and what was freed is measured."""
+        world.write_late(held, "late.txt", 100)
+        world.advance(days=7)
+        world.cycle()
+
+        assert not held.place.parent.exists()
+        assert world.ledger.items.freed() == Size(2, 110)
+
+    def test_is_restored_by_leaving_it_alone(self, world: World, held: Run) -> None:
+        """Wanted again, nothing has to be moved."""
+        before = world.files_at(held)
+        world.undelete(held)
+        world.cycle()
+        world.advance(days=30)
+        world.cycle()
+
+        assert world.files_at(held) == before
+        assert world.history(held) == ["quarantined", "restored"]
+
+    def test_is_protected_by_a_new_claim(self, world: World, held: Run) -> None:
+        """A claim that comes while it is held in place keeps it from being purged."""
+        world.register(f"runs:/{held.id}/model.bin")
+        world.advance(days=7)
+        world.cycle()
+        world.cycle()
+
+        assert world.bytes_at(held) == 10

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlflow_cleanup.model.location import Location, Misread, Unplaced, Whereabouts
+from mlflow_cleanup.observe.places import Places, fold_for, slashed
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Make a directory with a root, a directory beside it, and a run in each."""
+    real = tmp_path.resolve()
+    for top in ("art", "beside"):
+        (real / top / "0" / "run" / "artifacts").mkdir(parents=True)
+    return real
+
+
+def places(home: Path, *roots: str, destination: str = "art") -> Places:
+    """Make places of the given roots under `home` ("art": none given)."""
+    where = Whereabouts(str(home), str(home / destination))
+    return Places([str(home / root) for root in roots or ("art",)], where)
+
+
+def why(found: Location | Unplaced) -> Misread:
+    """Return why there is no place."""
+    assert isinstance(found, Unplaced)
+    return found.why
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mlflow-artifacts:/0/run/artifacts",
+        "{home}/art/0/run/artifacts",
+        "file://{home}/art/0/run/artifacts",
+        "art/0/run/artifacts",
+        "./art/0/run/artifacts/",
+        "file:art/0/run/artifacts",
+        "{home}/art//0/./run/artifacts",
+    ],
+)
+def test_a_place_under_the_root_is_found_from_every_form(home: Path, uri: str) -> None:
+    """Whatever way it is written, it is one place: its root, and what leads on from it."""
+    found = places(home).locate(uri.format(home=home))
+
+    assert found == Location(f"{home}/art", ("0", "run", "artifacts"))
+
+
+def test_a_place_need_not_exist(home: Path) -> None:
+    """What is not there any more has a place all the same."""
+    assert places(home).locate("mlflow-artifacts:/9/gone") == Location(f"{home}/art", ("9", "gone"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("{home}/beside/0/run/artifacts", Misread.OUTSIDE_ROOTS),
+        ("{home}/artful/0", Misread.OUTSIDE_ROOTS),
+        ("{home}/art", Misread.OUTSIDE_ROOTS),
+        ("{home}/art/", Misread.OUTSIDE_ROOTS),
+        ("{home}", Misread.OUTSIDE_ROOTS),
+        ("/", Misread.OUTSIDE_ROOTS),
+        ("mlflow-artifacts:/", Misread.OUTSIDE_ROOTS),
+        ("{home}/art/.mlflow-cleanup/trash/x", Misread.RESERVED),
+        ("{home}/art/0/.mlflow-cleanup", Misread.RESERVED),
+        ("{home}/art/../beside/0", Misread.MALFORMED),
+        ("s3://bucket/0", Misread.REMOTE),
+        ("{home}/art/0%2525", Misread.AMBIGUOUS),
+    ],
+)
+def test_what_is_not_inside_the_root_has_no_place(home: Path, uri: str, reason: Misread) -> None:
+    """The root itself, everything outside, and our own directory are never acted on."""
+    assert why(places(home).locate(uri.format(home=home))) is reason
+
+
+@pytest.mark.parametrize("inside", ["link", "link/deeper", "0/link", "0/run/artifacts/link/x"])
+def test_a_link_on_the_way_is_no_place(home: Path, inside: str) -> None:
+    """A path that runs through a link below the root is not acted on, wherever it leads."""
+    target = home / "art" / "0" / "run"
+    for link in ("link", "0/link", "0/run/artifacts/link"):
+        (home / "art" / link).symlink_to(target, target_is_directory=True)
+
+    assert why(places(home).locate(f"{home}/art/{inside}")) is Misread.SYMLINK
+
+
+def test_a_link_that_leads_nowhere_is_a_link(home: Path) -> None:
+    """A dangling link is not followed to where a directory may appear later."""
+    (home / "art" / "link").symlink_to(home / "nowhere")
+
+    assert why(places(home).locate("mlflow-artifacts:/link/x")) is Misread.SYMLINK
+
+
+def test_links_in_a_circle_are_no_place(home: Path) -> None:
+    """A link to itself raises nothing and leads nowhere."""
+    (home / "art" / "loop").symlink_to(home / "art" / "loop")
+
+    assert why(places(home).locate("mlflow-artifacts:/loop/x")) is Misread.SYMLINK
+    assert f"{home}/art/loop/x" in places(home).claimed("mlflow-artifacts:/loop/x")
+
+
+def test_a_root_given_through_a_link_is_its_real_directory(home: Path) -> None:
+    """Places are named by the real root, whichever spelling the root and the URI have."""
+    (home / "way").symlink_to(home / "art", target_is_directory=True)
+    expected = Location(f"{home}/art", ("0", "run", "artifacts"))
+
+    for root in ("way", "art"):
+        found = places(home, root, destination=root)
+        assert found.locate("mlflow-artifacts:/0/run/artifacts") == expected
+        assert found.locate(f"{home}/art/0/run/artifacts") == expected
+    assert places(home, "way").locate(f"{home}/way/0/run/artifacts") == expected
+
+
+def test_a_link_above_the_root_is_resolved_with_it(home: Path) -> None:
+    """A link on the way to the root is the operator's own and no obstacle."""
+    (home / "above").symlink_to(home, target_is_directory=True)
+    expected = Location(f"{home}/art", ("0", "run", "artifacts"))
+
+    found = places(home, "above/art", destination="above/art")
+
+    assert found.locate("mlflow-artifacts:/0/run/artifacts") == expected
+    assert found.locate(f"{home}/above/art/0/run/artifacts") == expected
+    assert found.locate(f"{home}/art/0/run/artifacts") == expected
+    assert why(found.locate(f"{home}/above/beside/0")) is Misread.OUTSIDE_ROOTS
+
+
+def test_another_link_to_the_root_is_outside(home: Path) -> None:
+    """A way to the root that the operator did not name is not taken."""
+    (home / "way").symlink_to(home / "art", target_is_directory=True)
+
+    assert why(places(home).locate(f"{home}/way/0/run/artifacts")) is Misread.OUTSIDE_ROOTS
+
+
+@pytest.mark.parametrize("roots", [("art", "art/0"), ("art/0", "art")])
+def test_of_nested_roots_the_inner_one_has_the_place(home: Path, roots: Sequence[str]) -> None:
+    """What lies in two roots belongs to the inner one; the inner root itself is no place."""
+    found = places(home, *roots)
+
+    assert found.locate("mlflow-artifacts:/0/run/artifacts") == Location(
+        f"{home}/art/0", ("run", "artifacts")
+    )
+    assert found.locate("mlflow-artifacts:/1/run") == Location(f"{home}/art", ("1", "run"))
+    assert why(found.locate("mlflow-artifacts:/0")) is Misread.OUTSIDE_ROOTS
+
+
+def test_an_inner_root_given_through_a_short_link_is_still_the_inner_one(home: Path) -> None:
+    """The innermost root is told by where it is, not by how it is written."""
+    (home / "i").symlink_to(home / "art" / "0", target_is_directory=True)
+
+    found = places(home, "art", "i").locate("mlflow-artifacts:/0/run/artifacts")
+
+    assert found == Location(f"{home}/art/0", ("run", "artifacts"))
+
+
+def test_the_file_systems_root_may_be_a_root(home: Path) -> None:
+    """With `/` as root every absolute path lies inside, and `/` itself does not."""
+    found = Places(["/"], Whereabouts(str(home), None))
+
+    assert found.locate(f"{home}/art/0") == Location("/", (*home.parts[1:], "art", "0"))
+    assert why(found.locate("/")) is Misread.OUTSIDE_ROOTS
+
+
+def test_without_roots_there_is_no_place(home: Path) -> None:
+    """Nothing configured means nothing touched."""
+    found = Places([], Whereabouts(str(home), str(home / "art")))
+
+    assert why(found.locate("mlflow-artifacts:/0/run/artifacts")) is Misread.OUTSIDE_ROOTS
+
+
+def test_a_claim_holds_both_ends_of_a_link(home: Path) -> None:
+    """A live entity's place protects the path as written and where links lead from it."""
+    (home / "art" / "link").symlink_to(home / "beside" / "0", target_is_directory=True)
+
+    assert set(places(home).claimed("mlflow-artifacts:/link/run")) == {
+        f"{home}/art/link/run",
+        f"{home}/beside/0/run",
+    }
+
+
+def test_a_claim_through_links_to_links_holds_their_end(home: Path) -> None:
+    """Links are followed one after the other, relative ones too."""
+    (home / "one").symlink_to("two")
+    (home / "two").symlink_to(home / "art" / "0", target_is_directory=True)
+
+    assert f"{home}/art/0/run" in places(home).claimed(f"{home}/one/run")
+
+
+def test_a_claim_with_two_meanings_holds_both(home: Path) -> None:
+    """Where the text is ambiguous, both readings are protected."""
+    assert {f"{home}/a b", f"{home}/a%20b"} <= set(places(home).claimed(f"{home}/a%2520b"))
+
+
+def test_a_new_look_sees_new_links(home: Path) -> None:
+    """What one view learnt of links does not outlive it."""
+    uri = "mlflow-artifacts:/0/run/artifacts"
+    assert isinstance(places(home).locate(uri), Location)
+
+    (home / "art" / "0").rename(home / "art" / "1")
+    (home / "art" / "0").symlink_to(home / "art" / "1", target_is_directory=True)
+
+    assert why(places(home).locate(uri)) is Misread.SYMLINK
+
+
+def test_hostile_depth_is_no_obstacle(home: Path) -> None:
+    """A path of thousands of components is no error, and takes no more time than its length."""
+    deep = "/".join(["x"] * 5_000)
+    begun = time.thread_time()
+
+    places(home).locate(f"mlflow-artifacts:/{deep}")
+
+    assert places(home).claimed(f"mlflow-artifacts:/{deep}") == (f"{home}/art/{deep}",)
+    assert time.thread_time() - begun < 2
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\udcff", "é", "\u202e", " ", "-rf"])
+def test_odd_names_are_no_obstacle(home: Path, name: str) -> None:
+    """A component that no file system can hold, or that looks odd, is a place like any other."""
+    found = places(home).locate(f"mlflow-artifacts:/0/{name}")
+
+    assert found == Location(f"{home}/art", ("0", name))
+
+
+@settings(
+    deadline=None,
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=3),
+            st.sampled_from(["/", "art", "0", "link", "..", "%2e", "%2F", "mlflow-artifacts:"]),
+        ),
+        max_size=10,
+    )
+)
+def test_no_text_leads_out_of_the_root(home: Path, pieces: list[str]) -> None:
+    """Whatever the text, a place lies inside the root by its real path, or there is none."""
+    link = home / "art" / "link"
+    if not link.is_symlink():
+        link.symlink_to(home / "beside", target_is_directory=True)
+    view, text = places(home), "".join(pieces)
+
+    found = view.locate(text)
+
+    if isinstance(found, Location):
+        assert found.root == f"{home}/art"
+        assert os.path.realpath(found.path).startswith(f"{home}/art/")
+        assert found.path in view.claimed(text)
+
+
+@pytest.mark.parametrize(
+    ("system", "one", "other", "is_same"),
+    [
+        ("Darwin", "/Art/É", "/art/e\u0301", True),
+        ("Darwin", "/art/a", "/art/b", False),
+        ("Windows", "C:/ART", "c:/art", True),
+        ("Linux", "/Art", "/art", False),
+        ("Linux", "/é", "/e\u0301", False),
+        ("FreeBSD", "/Art", "/art", False),
+    ],
+)
+def test_spellings_are_folded_as_the_system_does(
+    system: str, one: str, other: str, is_same: bool
+) -> None:
+    """Case and Unicode form are ignored where the file systems of a system ignore them."""
+    fold = fold_for(system)
+
+    assert (fold(one) == fold(other)) is is_same
+
+
+def test_relative_paths_are_made_absolute(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is made absolute against the working directory."""
+    monkeypatch.chdir(home)
+
+    assert slashed("art/../art/0") == f"{home}/art/0"
