@@ -273,7 +273,7 @@ def test_location_directly_under_the_root(ground: Ground) -> None:
     assert ground.files() == before
 
 
-@pytest.mark.parametrize("name", ["quarantine", "purge"])
+@pytest.mark.parametrize("name", ["quarantine", "restore", "purge"])
 @pytest.mark.parametrize(
     "inside",
     [(), ("..", "outside"), ("7", "..", "..", "outside"), ("7/../../outside",)],

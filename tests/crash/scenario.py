@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import OPEN
 from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.model.location import RESERVED
@@ -30,6 +32,12 @@ class Cast:
     """Deleted, written to, restored with a collision: the rest stays in the trash."""
     waits: Run
     """Deleted last, still in the trash at the end."""
+    vanishes: Run
+    """Its row is removed with the next one's, which is refused at first, then confirmed; purged."""
+    vanishes_too: Run
+    """Likewise."""
+    old: Run
+    """Deleted before the very first cycle, and left alone."""
     empty: Run
     """Deleted without any files."""
     live: Run
@@ -40,8 +48,16 @@ Step = Callable[[World, Cast], object]
 
 
 def cycle(world: World, _: Cast) -> None:
-    """Run one cycle: the only kind of step in which a process is killed."""
-    world.cycle()
+    """Run one cycle, refused or not: the only kind of step in which a process is killed."""
+    with suppress(PlanRefused):
+        world.cycle()
+
+
+def confirm(world: World, _: Cast) -> None:
+    """Confirm what was refused."""
+    standing = world.ledger.refusals.current()
+    assert standing is not None
+    assert world.ledger.refusals.answer(standing.refusal.plan_id, "confirmed")
 
 
 def write_clash(world: World, cast: Cast) -> None:
@@ -53,10 +69,15 @@ def write_clash(world: World, cast: Cast) -> None:
 
 
 STEPS: tuple[Step, ...] = (
+    cycle,
     lambda world, cast: world.delete(cast.plain, cast.back, cast.late, cast.empty),
     lambda world, cast: world.delete(cast.clash, cast.rest),
     cycle,
     lambda world, _: world.advance(days=1),
+    lambda world, cast: world.hard_delete(cast.vanishes, cast.vanishes_too),
+    cycle,
+    confirm,
+    cycle,
     lambda world, cast: world.undelete(cast.back),
     lambda world, cast: world.write_late(cast.late, "late/four.txt", 4),
     cycle,
@@ -73,8 +94,8 @@ STEPS: tuple[Step, ...] = (
 
 
 def open_stage(home: Path) -> tuple[World, Cast]:
-    """Make a world with all runs in it, known and alive."""
-    world = World.make(home)
+    """Make a world with all runs in it, which no cycle has seen yet."""
+    world = World.make(home, vanished_share=0.1, vanished_minimum=2)
     cast = Cast(
         plain=world.run({"model.bin": 1_000, "deep/er/one.txt": 100, "deep/two.txt": 10}),
         back=world.run({"model.bin": 3_000}),
@@ -82,10 +103,13 @@ def open_stage(home: Path) -> tuple[World, Cast]:
         clash=world.run({"model.bin": 7_000, "log/one.txt": 700, "log/two.txt": 70}),
         rest=world.run({"model.bin": 11, "log/one.txt": 1}),
         waits=world.run({"model.bin": 13}),
+        vanishes=world.run({"model.bin": 19}),
+        vanishes_too=world.run({"model.bin": 23}),
+        old=world.run({"model.bin": 29}),
         empty=world.run({}),
         live=world.run({"model.bin": 17}),
     )
-    world.cycle()
+    world.delete(cast.old)
     return world, cast
 
 
@@ -129,9 +153,9 @@ def outcome(world: World, cast: Cast) -> Outcome:
             if item.state is not ItemState.ABANDONED
         ),
         told=Counter(
-            f"{name}: {kind.replace('recovered', 'quarantined')}"
-            for name, run in vars(cast).items()
-            for kind in world.history(run)
+            f"{names.get(event.entity.id) if event.entity else 'nobody'}: "
+            f"{event.kind.value.replace('recovered', 'quarantined')}"
+            for event in world.ledger.history.latest(1_000_000)
         ),
     )
 

@@ -171,12 +171,20 @@ def test_scenario_holds_everything_that_can_happen(stage: Stage) -> None:
         "back: purged": 1,
         "late: restored": 2,
         "clash: purged": 2,
+        "vanishes: purged": 1,
+        "vanishes_too: purged": 1,
         "rest: conflict": 1,
         "waits: quarantined": 1,
     }
-    assert stage.undisturbed.freed_bytes == 1_110 + 3_000 + 7_770 + 2_220
-    assert stage.undisturbed.outcome.told["clash: conflict"] == 1
-    assert all(stage.checkpoints[number].points > 20 for number in CYCLES)
+    assert stage.undisturbed.freed_bytes == 1_110 + 3_000 + 7_770 + 2_220 + 19 + 23
+    told = stage.undisturbed.outcome.told
+    assert {event for event in told if event.startswith("nobody")} == {
+        "nobody: backlog",
+        "nobody: refused",
+        "nobody: confirmed",
+    }
+    assert told["clash: conflict"] == 1
+    assert all(stage.checkpoints[number].points > 1 for number in CYCLES)
 
 
 @pytest.mark.parametrize("number", CYCLES)

@@ -346,6 +346,17 @@ class TestFailingPurge:
         assert world.history(due) == ["quarantined", "failed", "purged"]
         assert world.ledger.items.freed() == Size(2, 110)
 
+    def test_is_no_loss_when_nothing_was_removed(self, world: World, due: Run) -> None:
+        """Wanted again after a purge that got nowhere: all of it is back, and nobody is alarmed."""
+        world.faults.fail("purge")
+        world.cycle()
+        world.faults.heal()
+        world.undelete(due)
+        world.cycle()
+
+        assert world.bytes_at(due) == 110
+        assert world.history(due) == ["quarantined", "failed", "restored"]
+
     def test_pauses_survive_a_restart(self, world: World, due: Run) -> None:
         """Restarting does not hammer what would not go."""
         world.faults.fail("purge")

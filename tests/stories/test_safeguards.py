@@ -407,6 +407,26 @@ class TestSchema:
         assert all(world.bytes_at(run) == 1 for run in runs)
         assert "vanished" in refusal.reason
 
+    def test_confirmed_revision_keeps_no_other_confirmation_alive(
+        self, world: World, runs: list[Run]
+    ) -> None:
+        """While an unknown revision is acted on, the same accident is still asked about twice."""
+        world.db.execute("UPDATE alembic_version SET version_num = 'feedfacecafe'")
+        world.answer(world.refused())
+        rows = world.db.execute("SELECT run_uuid, artifact_uri FROM runs")
+        world.hard_delete(*runs)
+        world.answer(world.refused())
+        world.cycle()
+        assert world.bytes_in_trash() == 20
+
+        for id_, uri in rows:
+            world.db.run(str(id_), uri)
+        world.cycle()
+        world.hard_delete(*runs)
+        world.refused()
+
+        assert all(world.bytes_at(run) == 1 for run in runs)
+
     @pytest.mark.parametrize(
         ("name", "column"),
         [

@@ -113,6 +113,34 @@ def test_a_rollback_keeps_its_id_while_the_database_is_written_to() -> None:
     assert refusals[0].plan_id == refusals[1].plan_id
 
 
+def test_a_confirmation_lets_exactly_its_own_plan_pass() -> None:
+    """Of several suspicions each has to be confirmed by itself, in whatever order."""
+    facts = replace(
+        SUSPICIONS["vanished"],
+        schema=SUSPICIONS["schema"].schema,
+        foreign_roots=SUSPICIONS["foreign"].foreign_roots,
+        found_identity=SUSPICIONS["replaced"].found_identity,
+    )
+    confirmed: set[str] = set()
+    for _ in range(4):
+        refusal = examine(facts, LIMITS, confirmed)
+        assert refusal is not None
+        assert refusal.plan_id not in confirmed
+        assert examine(facts, LIMITS, {refusal.plan_id}) is not None
+        confirmed.add(refusal.plan_id)
+
+    assert examine(facts, LIMITS, confirmed) is None
+    assert examine(facts, LIMITS, {"another"}) is not None
+
+
+def test_unread_claims_cannot_be_confirmed_away() -> None:
+    """What is not known about claims does not become known by an operator's word."""
+    refusal = examine(SUSPICIONS["claims"], LIMITS)
+
+    assert refusal is not None
+    assert examine(SUSPICIONS["claims"], LIMITS, {refusal.plan_id}) == refusal
+
+
 @pytest.mark.parametrize(
     ("known", "vanished", "limits", "is_refused"),
     [

@@ -208,14 +208,23 @@ def test_a_new_look_sees_new_links(home: Path) -> None:
 
 
 def test_hostile_depth_is_no_obstacle(home: Path) -> None:
-    """A path of thousands of components is no error, and takes no more time than its length."""
+    """A path longer than any system has is no place, is claimed as it is, and costs no time."""
     deep = "/".join(["x"] * 5_000)
     begun = time.thread_time()
 
-    places(home).locate(f"mlflow-artifacts:/{deep}")
-
+    assert why(places(home).locate(f"mlflow-artifacts:/{deep}")) is Misread.MALFORMED
     assert places(home).claimed(f"mlflow-artifacts:/{deep}") == (f"{home}/art/{deep}",)
     assert time.thread_time() - begun < 2
+
+
+def test_depth_that_a_system_has_is_a_place(home: Path) -> None:
+    """Hundreds of components are resolved as far as they are there."""
+    deep = "/".join(["x"] * 500)
+
+    assert places(home).locate(f"mlflow-artifacts:/{deep}") == Location(f"{home}/art", ("x",) * 500)
+    (home / "art" / "x").symlink_to(home / "beside", target_is_directory=True)
+    assert why(places(home).locate(f"mlflow-artifacts:/{deep}")) is Misread.SYMLINK
+    assert f"{home}/beside/{deep[2:]}" in places(home).claimed(f"mlflow-artifacts:/{deep}")
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "\udcff", "é", "\u202e", " ", "-rf"])

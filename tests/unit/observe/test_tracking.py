@@ -313,6 +313,39 @@ def test_claims_from_elsewhere_are_among_the_snapshots(tmp_path: Path, places: P
     assert found.claims.on_place(f"{tmp_path.resolve()}/art/0/of-the-registry") is None
 
 
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("models:/m-1", "0/models/m-1/artifacts"),
+        (f"runs:/{DELETED}/net", f"0/{DELETED}/artifacts/net"),
+    ],
+)
+def test_claims_from_elsewhere_are_followed_to_this_databases_places(
+    tmp_path: Path, places: Places, source: str, place: str
+) -> None:
+    """A registry apart names runs and models that only the tracking database can place."""
+    db, tracking = make(tmp_path)
+    db.logged_model("m-1", "mlflow-artifacts:/0/models/m-1/artifacts", stage="deleted")
+    registry = TrackingFile.make(tmp_path / "registry.db")
+    registry.version("net", 1, source)
+
+    more = TrackingDatabase(str(registry.path)).version_claims(places)
+    found = tracking.snapshot(lambda _: (), places, more=more)
+
+    claim = found.claims.on_place(f"{tmp_path.resolve()}/art/{place}")
+    assert claim is not None
+    assert claim.holder == version_of("net", 1)
+
+
+def test_a_registry_that_cannot_be_understood_is_unreadable(tmp_path: Path, places: Places) -> None:
+    """A registry whose claims would be missed is an error, not an empty list."""
+    registry = TrackingFile.make(tmp_path / "registry.db")
+    registry.execute("ALTER TABLE model_versions RENAME COLUMN source TO renamed")
+
+    with pytest.raises(TrackingUnreadable, match=r"registry\.db.*model_versions"):
+        TrackingDatabase(str(registry.path)).version_claims(places)
+
+
 def test_the_identity_is_that_of_the_oldest_experiments(tmp_path: Path) -> None:
     """The sixteen lowest ids tell one database from another; a counter says how far it is."""
     db, tracking = make(tmp_path)

@@ -67,10 +67,8 @@ def test_a_signal_ends_everything_with_code_0(
 
     assert program.stop(number) == 0
     assert current_holder(tmp_path / ".mlflow-cleanup") is None
-    assert [event["event"] for event in history_values(tmp_path / ".mlflow-cleanup", 9)] == [
-        "started",
-        "stopped",
-    ]
+    told = history_values(tmp_path / ".mlflow-cleanup", 9)
+    assert [event["event"] for event in told] == ["started", "stopped"]
 
 
 @pytest.mark.parametrize(("told", "code"), [({"exit": 7}, 7), ({"signal": 9}, 137)])
@@ -187,7 +185,9 @@ def test_without_mlflow_the_monitor_is_stopped_again(
     assert program.ended() == 2
     assert "MLflow is not installed" in program.output()
     assert not stand_in.has_begun
-    assert current_holder(tmp_path / ".mlflow-cleanup") is None
+    state_dir = tmp_path / ".mlflow-cleanup"
+    assert current_holder(state_dir) is None
+    assert history_values(state_dir, 1)[0]["event"] == "stopped"
 
 
 def test_watching_alone_ends_with_a_signal(serve: Serve) -> None:

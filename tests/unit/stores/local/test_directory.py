@@ -99,6 +99,23 @@ def test_descent_to_nowhere_leaves_nothing_open(opened: Open, tmp_path: Path) ->
     assert open_descriptors() == few
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "../outside", "/", "a\0b"], ids=ascii)
+@pytest.mark.parametrize("make", [False, True])
+def test_descent_goes_by_single_names_only(
+    opened: Open, tmp_path: Path, name: str, *, make: bool
+) -> None:
+    """A name that leads up, nowhere or several steps at once is refused, and nothing is made."""
+    plant(tmp_path, {"outside": {}, "top": {"a": {"b": {}}}})
+    top = opened(tmp_path / "top")
+    before_it = look(tmp_path)
+
+    for names in ([name], ["a", name], [name, "b"]):
+        with pytest.raises(UnsafePlace):
+            descend(top, names, make=make)
+
+    assert look(tmp_path) == before_it
+
+
 def test_descent_by_no_names_opens_the_start_again(opened: Open, tmp_path: Path) -> None:
     """What is given back may be closed without closing the start."""
     plant(tmp_path, {"a": {}})
