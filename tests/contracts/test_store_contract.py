@@ -142,6 +142,7 @@ METHODS: dict[str, Callable[[ArtifactStore, Item], object]] = {
     "restore": lambda store, item: store.restore(item),
     "purge": lambda store, item: store.purge(item, always),
     "find": lambda store, item: store.find(item),
+    "tidy": lambda store, item: store.tidy(item),
     "exists": lambda store, item: store.exists(item.location),
     "measure a place": lambda store, item: store.measure(item.location, always),
     "measure an item": lambda store, item: store.measure(item, always),
@@ -420,6 +421,36 @@ def test_purge_told_to_stop_goes_on_later(ground: Ground) -> None:
     assert (first.complete, first.failures) == (False, ())
     assert (second.complete, second.failures) == (True, ())
     assert first.freed + second.freed == MODEL_SIZE
+
+
+# ── Tidying ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tidying_keeps_whatever_holds_bytes(ground: Ground) -> None:
+    """Neither what is held nor what lies at the origin is touched, whenever it is asked for."""
+    ground.put(place(ground), MODEL)
+    before = ground.files()
+    ground.store().tidy(item_at(place(ground)))
+    assert ground.files() == before
+
+    item = quarantined(ground)
+    ground.store().tidy(item)
+    assert ground.store().measure(item, always) == MODEL_SIZE
+
+    ground.store().restore(item)
+    ground.store().tidy(item)
+    assert ground.files() == before
+
+
+@pytest.mark.parametrize("held", Held)
+def test_tidying_where_nothing_is_changes_nothing(ground: Ground, held: Held) -> None:
+    """An item of which nothing exists, or not even a trash, is no error."""
+    ground.put(place(ground, "7", "other", "artifacts"), MODEL)
+    before = ground.files()
+
+    ground.store().tidy(item_at(place(ground), held=held))
+
+    assert ground.files() == before
 
 
 # ── Looking ──────────────────────────────────────────────────────────────────────────────────────

@@ -63,14 +63,14 @@ class StandIn:
     """
 
     def __init__(self, directory: Path, **told: Any) -> None:  # noqa: ANN401 - JSON values
-        package = directory / "stand-in" / "mlflow"
-        package.mkdir(parents=True)
-        (package / "__init__.py").touch()
-        (package / "__main__.py").write_text(_MAIN, encoding="utf-8")
+        self.package = directory / "stand-in" / "mlflow"
+        self.package.mkdir(parents=True)
+        (self.package / "__init__.py").touch()
+        (self.package / "__main__.py").write_text(_MAIN, encoding="utf-8")
         self._ready = directory / "stand-in" / "ready.json"
         self.environment = {
             "PYTHONPATH": os.pathsep.join(
-                [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+                [str(self.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
             ),
             "STAND_IN": json.dumps({"ready": str(self._ready), **told}),
         }

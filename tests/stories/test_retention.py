@@ -139,18 +139,21 @@ def test_clock_that_swings_to_and_fro_ages_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("jump", [-4_000, -1])
-def test_clock_set_back_over_a_reboot_only_lengthens(world: World, jump: int) -> None:
-    """A machine that comes up with its clock in the past loses no time that was promised."""
+def test_clock_set_back_over_a_reboot_counts_nothing(world: World, jump: int) -> None:
+    """A machine that comes up with its clock in the past: neither is time lost nor gained."""
     run = quarantined(world)
     world.advance(days=3)
     world.cycle()
 
     world.reboot(days=jump)
     world.cycle()
-    world.advance(days=3)
+    world.advance(days=3, hours=23)
     world.cycle()
-
     assert world.bytes_in_trash(run) == 10
+
+    world.advance(hours=1)
+    world.cycle()
+    assert world.trash() == []
 
 
 def test_clock_set_forward_over_a_reboot_counts_as_one_gap_at_most(world: World) -> None:

@@ -271,6 +271,26 @@ def test_stopping_is_prompt(site: Site, poll_interval_s: float) -> None:
     assert [thread for thread in threading.enumerate() if "mlflow-cleanup" in thread.name] == []
 
 
+def test_a_stop_that_takes_too_long_says_so(site: Site) -> None:
+    """Where the step in hand goes on, stopping is not claimed, and the lease stays held."""
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def be_slow(_: Event) -> None:
+        begun.set()
+        assert may_go_on.wait(30)
+
+    monitor = site.monitor(on_event=be_slow)
+    monitor.start()
+    assert begun.wait(20)
+
+    assert not monitor.stop(timeout_s=0.1)
+    assert current_holder(site.settings.state_dir) is not None
+
+    may_go_on.set()
+    assert monitor.stop()
+    assert current_holder(site.settings.state_dir) is None
+
+
 def test_stopping_twice_or_before_the_start_is_harmless(site: Site) -> None:
     """What does not run is stopped already."""
     idle = site.monitor()

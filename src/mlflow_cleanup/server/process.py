@@ -32,14 +32,10 @@ class MLflowCommand:
     address: tuple[str, str]
 
     def words(self) -> list[str]:
-        """Return the command line; raises ServerMissing."""
+        """Return MLflow's command line; raises ServerMissing."""
         if importlib.util.find_spec("mlflow") is None:
             raise ServerMissing
-        command = [sys.executable, "-m", "mlflow", self.verb, *self.arguments]
-        if sys.platform == "linux":
-            child = "mlflow_cleanup.server.child"
-            command = [sys.executable, "-m", child, str(os.getpid()), *command]
-        return command
+        return [sys.executable, "-m", "mlflow", self.verb, *self.arguments]
 
     def is_address_taken(self) -> bool:
         """Tell whether some program listens there now."""
@@ -58,9 +54,8 @@ class MLflowProcess:
     """MLflow in a process group of its own; its output goes where ours goes."""
 
     def __init__(self, command: MLflowCommand) -> None:
-        self._process = subprocess.Popen(
-            command.words(), creationflags=_NEW_GROUP, start_new_session=os.name != "nt"
-        )
+        self._lifeline: int | None = None
+        self._process = self._start(command.words())
         self.ended = threading.Event()
         threading.Thread(target=self._wait, name="mlflow-waiter", daemon=True).start()
 
@@ -87,6 +82,19 @@ class MLflowProcess:
             self._signal(_hard())
         self._end_the_rest()
         self.ended.wait(grace_s)
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    def _start(self, words: list[str]) -> subprocess.Popen[bytes]:
+        if os.name == "nt":
+            return subprocess.Popen(words, creationflags=_NEW_GROUP)
+        reading, self._lifeline = os.pipe()
+        child = [sys.executable, "-m", "mlflow_cleanup.server.child", str(reading), *words]
+        try:
+            return subprocess.Popen(child, start_new_session=True, pass_fds=[reading])
+        finally:
+            os.close(reading)
 
     def _wait(self) -> None:
         self._process.wait()

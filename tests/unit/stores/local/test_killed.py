@@ -108,6 +108,25 @@ def test_quarantine_killed_anywhere_loses_nothing(
 
 
 @AFTER
+def test_killed_quarantine_that_moved_nothing_is_tidied_away(
+    build: Callable[[], LocalGround], *, after: bool
+) -> None:
+    """Of a quarantine given up before its move nothing stays in the trash; a held item does."""
+    for ground, _ in Series(build, after).each(fill, quarantine):
+        held = look(ground.held(item_of(ground)))
+
+        ground.store().tidy(item_of(ground))
+        ground.store().tidy(item_of(ground))
+
+        assert look(ground.held(item_of(ground))) == held
+        if held:
+            assert not ground.at(*INSIDE).parent.exists()
+        else:
+            assert look(ground.trash()) == {}
+            assert len(files_of(look(ground.at(*INSIDE)))) == 3
+
+
+@AFTER
 def test_restore_killed_anywhere_is_completed_by_the_next(
     build: Callable[[], LocalGround], *, after: bool
 ) -> None:

@@ -134,6 +134,27 @@ def test_failed_quarantine_moves_nothing_and_leaves_no_trace(
     assert not ground.trash("item1").exists()
 
 
+def test_move_that_succeeded_is_told_whatever_fails_after_it(*, is_by_descriptor: bool) -> None:
+    """Once the bytes are in the trash the quarantine says so, though a mode could not be set."""
+
+    def body(top: Path) -> None:
+        ground = LocalGround(top / "root", is_by_descriptor)
+        ground.fill(TREE)
+        ground.at(*INSIDE).chmod(0o555)
+
+        def fail_afterwards(_: object, mode: int, **__: object) -> None:
+            if mode == 0o555:
+                raise OSError(errno.EIO, "Input/output error")
+
+        with before("chmod", fail_afterwards):
+            held = ground.store().quarantine(place(ground), "item1", NOTE)
+
+        assert held is Held.TRASH
+        assert ground.store().find(item_at(place(ground))) == Presence(False, True)
+
+    as_nobody(body)
+
+
 def test_artifacts_that_vanish_meanwhile_were_nothing(ground: LocalGround) -> None:
     """When somebody removes the directory in the last moment, there is nothing to quarantine."""
     ground.fill(TREE)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,24 @@ def test_trash_behind_a_link_is_refused(ground: LocalGround, method: Method, lin
 
     with pytest.raises((UnsafePlace, StoreUnreachable)):
         method(ground.store(), item_at(place(ground)))
+
+    assert look(ground.path.parent) == intact
+
+
+@pytest.mark.parametrize("link", [".", "trash", "trash/item1"])
+def test_nothing_is_tidied_behind_a_link(ground: LocalGround, link: str) -> None:
+    """Tidying removes nothing through a link, whether it says so or not."""
+    outside = plant(
+        ground.path.with_name("outside"),
+        {"trash": {"item1": {"origin.json": File(b"{}")}}, "item1": {"origin.json": File(b"{}")}},
+    )
+    leads_to = {".": outside, "trash": outside / "trash", "trash/item1": outside / "item1"}[link]
+    ground.own(link).parent.mkdir(parents=True, exist_ok=True)
+    ground.own(link).symlink_to(leads_to)
+    intact = look(ground.path.parent)
+
+    with suppress(UnsafePlace):
+        ground.store().tidy(item_at(place(ground)))
 
     assert look(ground.path.parent) == intact
 
