@@ -8,10 +8,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
-from bench.kit.machine import file_system, say
+from bench.kit.machine import Spent, file_system, say, spending
 from bench.kit.report import Aim, Result, Series
 from bench.kit.world import FILE_BYTES, Lab
 from mlflow_cleanup.stores.local.directory import open_root
@@ -23,16 +22,13 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured in a fresh directory 
 
 def measure(lab: Lab) -> Result:
     """Remove trees of 20,000 files (4,000 when quick), each tree once, in turns."""
-    rounds, files = (3, 4_000) if lab.is_quick else (7, 20_000)
-    series = _on(lab.directory, rounds, files)
+    rounds, files = (3, 4_000) if lab.is_quick else (5, 20_000)
+    wall, cpu = _on(lab.directory, rounds, files)
+    series, aims = [*wall, *cpu], [_aim(wall)]
     if _SHARED_MEMORY.is_dir():
         with tempfile.TemporaryDirectory(dir=_SHARED_MEMORY) as directory:
-            series += _on(Path(directory), rounds, files)
-    aims = [
-        Aim(f"{ours.group}: times rm -rf", ours.quantile(0.5) / rm.quantile(0.5), 1.1)
-        for ours, rm in pairwise(series)
-        if rm.is_baseline
-    ]
+            wall, cpu = _on(Path(directory), rounds, files)
+        series, aims = [*series, *wall, *cpu], [*aims, _aim(wall)]
     about = f"{files} files of {FILE_BYTES} bytes, {FILES_A_DIRECTORY} a directory"
     return Result("purge", about, tuple(series), tuple(aims))
 
@@ -63,25 +59,34 @@ REMOVERS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def _on(directory: Path, rounds: int, files: int) -> list[Series]:
-    took_s: dict[str, list[float]] = {name: [] for name in REMOVERS}
-    group = f"{file_system(directory)}, s"
-    # All trees are built before the first is removed: ext4 makes files very slowly for some minutes
-    # after many were removed, as it does not use their inodes again so soon.
+def _on(directory: Path, rounds: int, files: int) -> tuple[list[Series], list[Series]]:
+    runs: dict[str, list[Spent]] = {name: [] for name in REMOVERS}
+    kind = file_system(directory)
+    # All trees are built before the first is removed: ext4 without a journal makes files slowly for
+    # some minutes after many were removed, as it passes over their inodes one by one.
     trees = [directory / f"tree{number}" for number in range(rounds * len(REMOVERS))]
     for tree in trees:
-        say(f"purge: {file_system(directory)}, building {tree.name} of {len(trees)}")
+        say(f"purge: {kind}, building {tree.name} of {len(trees)}")
         _build(tree, files)
     for tree, name in zip(trees, _turns(rounds), strict=True):
         os.sync()
-        begun = time.perf_counter()
-        REMOVERS[name](tree)
-        took_s[name].append(time.perf_counter() - begun)
-        say(f"purge: {file_system(directory)}, {name}: {took_s[name][-1]:.3f} s")
-    return [
-        Series(group, name, tuple(values), is_baseline=name == "rm -rf")
-        for name, values in took_s.items()
-    ]
+        with spending() as spent:
+            REMOVERS[name](tree)
+        runs[name].append(spent)
+        say(f"purge: {kind}, {name}: {spent.wall_s:.3f} s")
+    wall = [_series(f"{kind}, s", name, [run.wall_s for run in runs[name]]) for name in REMOVERS]
+    cpu = [_series(f"{kind}, CPU s", name, [run.cpu_s for run in runs[name]]) for name in REMOVERS]
+    return wall, cpu
+
+
+def _series(group: str, name: str, seconds: list[float]) -> Series:
+    return Series(group, name, tuple(seconds), is_baseline=name == "rm -rf")
+
+
+def _aim(wall: list[Series]) -> Aim:
+    medians = {series.contender: series.quantile(0.5) for series in wall}
+    times = medians["mlflow-cleanup"] / medians["rm -rf"]
+    return Aim(f"{wall[0].group}: times rm -rf, median", times, 1.1)
 
 
 def _turns(rounds: int) -> list[str]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import sqlite3
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF
 from typing import Any
 
 
@@ -18,7 +23,7 @@ def describe(directory: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cpu": _cpu_model(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "file_system": file_system(directory),
+        "file_system": "{} ({})".format(*_mount(directory)),
         "kernel": platform.platform(),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
@@ -28,12 +33,7 @@ def describe(directory: Path) -> dict[str, Any]:
 
 def file_system(directory: Path) -> str:
     """Return the type of the file system that a directory lies on."""
-    try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
-    except OSError:
-        return "unknown"
-    fits = [(len(at), kind) for _, at, kind, *_ in mounts if directory.is_relative_to(at)]
-    return max(fits)[1]
+    return _mount(directory)[0]
 
 
 def environment() -> dict[str, str]:
@@ -52,6 +52,23 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
+@dataclass(slots=True)
+class Spent:
+    """Wall and processor seconds, children's included."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+@contextmanager
+def spending() -> Iterator[Spent]:
+    """Measure what is done inside; children count once they have ended."""
+    spent, before, begun = Spent(), _own_cpu_s(), time.perf_counter()
+    yield spent
+    spent.wall_s = time.perf_counter() - begun
+    spent.cpu_s = _own_cpu_s() - before
+
+
 def memory_mib(pid: int) -> tuple[float, float]:
     """Return the resident (RSS) and the proportional (PSS) memory of a process; Linux only."""
     _require_linux()
@@ -63,6 +80,21 @@ def memory_mib(pid: int) -> tuple[float, float]:
 def say(text: str) -> None:
     """Tell on stderr how far we are."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _mount(directory: Path) -> tuple[str, str]:
+    """Return type and options of the file system."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    except OSError:
+        return "unknown", "unknown"
+    fits = [(len(at), kind, how) for _, at, kind, how, *_ in mounts if directory.is_relative_to(at)]
+    return max(fits)[1:]
+
+
+def _own_cpu_s() -> float:
+    mine, children = (resource.getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    return mine.ru_utime + mine.ru_stime + children.ru_utime + children.ru_stime
 
 
 def _cpu_model() -> str:

@@ -81,7 +81,8 @@ def sqlite_path(uri: str, working_directory: str) -> str:
     there = [reading for reading in readings if os.path.exists(reading)]
     if len(there) > 1:
         raise BadUsage(f"{uri!r} can mean {' or '.join(there)}; both exist. Nothing was touched.")
-    return (there or list(readings))[0]
+    # One database has one ledger, by whatever link it was reached.
+    return os.path.realpath((there or list(readings))[0])
 
 
 def redacted(uri: str) -> str:

@@ -28,7 +28,7 @@ def purge(items: Iterable[Item], tools: Tools) -> list[Item]:
 
 
 def _purge(item: Item, tools: Tools) -> Item:
-    begun = replace(item, state=ItemState.PURGING, attempts=item.attempts + 1)
+    begun = replace(item, state=ItemState.PURGING, attempts=item.attempts + 1, error=None)
     tools.ledger.items.put([begun], tools.now.aged_s)
     try:
         store = tools.store_of(item.location.root)

@@ -84,7 +84,14 @@ def _move(item: Item, outcomes: Outcomes, tools: Tools) -> Item | None:
         empty = replace(item, state=ItemState.ABANDONED)
         outcomes.add(empty, event_of(EventKind.EMPTY, empty, tools), RunState.GONE)
         return None
-    return replace(item, state=ItemState.QUARANTINED, held=held)
+    moved = tools.moment()
+    return replace(
+        item,
+        state=ItemState.QUARANTINED,
+        held=held,
+        quarantined_at=moved.at,
+        quarantined_s=moved.aged_s,
+    )
 
 
 def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools) -> None:

@@ -35,10 +35,11 @@ def _settle_move(item: Item, outcomes: Outcomes, tools: Tools) -> None:
         # It never moved. Its run is still orphaned in the ledger, so it is judged anew.
         outcomes.add(replace(item, state=ItemState.ABANDONED), None)
         return
+    found = tools.moment()
     moved = replace(
         item,
         state=ItemState.QUARANTINED,
-        quarantined_at=tools.now.at,
-        quarantined_s=tools.now.aged_s,
+        quarantined_at=found.at,
+        quarantined_s=found.aged_s,
     )
     outcomes.add(moved, event_of(EventKind.RECOVERED, moved, tools), RunState.GONE)

@@ -31,7 +31,12 @@ def restore(items: Iterable[Item], tools: Tools, *, by_hand: bool = False) -> li
 
 def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = False) -> Item:
     """Give one item back: the intent is durable before, the outcome is added to `outcomes`."""
-    intent = replace(item, state=ItemState.RESTORING, by_hand=by_hand)
+    intent = replace(
+        item,
+        state=ItemState.RESTORING,
+        by_hand=by_hand,
+        attempts=item.attempts if _may_be_half_purged(item) else 0,
+    )
     tools.ledger.items.put([intent], tools.now.aged_s)
     try:
         store = tools.store_of(item.location.root)
@@ -49,7 +54,7 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
     if result.collisions:
         return _collided(intent, result.collisions, outcomes, tools)
     done = replace(intent, state=ItemState.RESTORED, error=None)
-    loss = _loss(item, presence, tools)
+    loss = _loss(item, intent, presence, tools)
     kind = EventKind.LOST if loss else EventKind.RESTORED
     outcomes.add(
         done, event_of(kind, done, tools, loss or item.location.path), _state_after(done, tools)
@@ -61,12 +66,19 @@ _RESUMABLE = (ItemState.RESTORING, ItemState.QUARANTINING, ItemState.CONFLICT)
 """States in which a crash may have left the bytes at home already."""
 
 
-def _loss(item: Item, presence: Presence, tools: Tools) -> str | None:
+def _may_be_half_purged(item: Item) -> bool:
+    """Tell whether a purge was cut off before its outcome was taken down."""
+    if item.state is ItemState.RESTORING:
+        return item.attempts > 0
+    return item.state is ItemState.PURGING and item.error is None
+
+
+def _loss(item: Item, intent: Item, presence: Presence, tools: Tools) -> str | None:
     """Say what cannot be given back, as far as looking and the ledger's account tell."""
     purged = tools.ledger.items.freed_of(item.id)
     if purged.files:
         return f"{purged.files} file(s) had been purged already; what was left of it is back"
-    if item.attempts:
+    if intent.attempts:
         return "its purge had begun; look whether all of its files are back"
     if item.held is not Held.TRASH or presence.in_trash:
         return None

@@ -18,7 +18,9 @@ from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Ledger, stores, the moment, and ways to look again.
+    """Ledger, stores, the moment of the cycle's beginning, and ways to look again.
+
+    `moment` reads the clocks anew: retention counts from the move itself, however late it came.
 
     `refresh` reads the tracking database again if it changed; `judge` and `wanted` answer from what
     was read last: a candidate's verdict, and why an item is wanted back (None: it is not).
@@ -28,6 +30,7 @@ class Tools:
     ledger: Ledger
     store_of: Callable[[str], ArtifactStore]
     now: Moment
+    moment: Callable[[], Moment]
     retention: timedelta
     refresh: Callable[[], None]
     judge: Callable[[Candidate], Verdict]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,8 @@ def show(values: Any, text: str, *, as_json: bool) -> None:  # noqa: ANN401 - JS
 
 
 def _write(line: str) -> None:
-    # One write, so that lines of several processes do not mix.
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    # A reader that went away (`| head`, a closed terminal, a full disk) is no reason to stop.
+    with suppress(OSError, ValueError):
+        # One write, so that lines of several processes do not mix.
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

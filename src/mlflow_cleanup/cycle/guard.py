@@ -8,7 +8,7 @@ from dataclasses import replace
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures
-from mlflow_cleanup.decide.safeguards import Facts, Limits, examine
+from mlflow_cleanup.decide.safeguards import Facts, Limits, examine, suspicions
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.known import RunState
@@ -24,20 +24,24 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[st
     """
     unreachable, foreign = workplace.check_roots()
     facts, limits = _facts(workplace, sight, delta, foreign), _limits(workplace)
-    refusals = workplace.ledger.refusals
-    if examine(facts, limits) is None:
-        refusals.settle()
-        return unreachable
-    refusal = examine(facts, limits, refusals.confirmed())
+    ledger = workplace.ledger
+    ledger.refusals.keep_only({item.plan_id for item in suspicions(facts, limits)}, facts.problems)
+    confirmed = ledger.refusals.confirmed()
+    refusal = examine(facts, limits, confirmed)
     if refusal is None:
-        _accept(workplace, sight, foreign)
+        if confirmed:
+            _accept(workplace, sight, foreign)
         return unreachable
-    answer, is_new = refusals.answer_to(refusal, sight.now.at)
+    with ledger.transaction():
+        answer, is_new = ledger.refusals.answer_to(refusal, sight.now.at)
+        told = _event(sight, EventKind.REFUSED, refusal)
+        if is_new:
+            ledger.history.add([told])
     if answer == "forget":
         _forget(workplace, sight, refusal)
         raise Forgotten(refusal.plan_id, refusal.reason)
     if is_new:
-        _tell(workplace, sight, EventKind.REFUSED, refusal)
+        workplace.tell(told)
     raise PlanRefused(refusal.plan_id, refusal.reason)
 
 
@@ -71,10 +75,14 @@ def _accept(workplace: Workplace, sight: Sight, foreign: Mapping[str, str]) -> N
     """Go on as confirmed: what was found is how it is meant to be."""
     for root in foreign:
         workplace.adopt(root)
-    if sight.snapshot is not None:
-        workplace.ledger.set_identity(sight.snapshot.identity)
-    for refusal in workplace.ledger.refusals.accept():
-        _tell(workplace, sight, EventKind.CONFIRMED, refusal)
+    ledger = workplace.ledger
+    with ledger.transaction():
+        if sight.snapshot is not None:
+            ledger.set_identity(sight.snapshot.identity)
+        news = [_event(sight, EventKind.CONFIRMED, item) for item in ledger.refusals.accept()]
+        ledger.history.add(news)
+    for event in news:
+        workplace.tell(event)
 
 
 def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
@@ -86,8 +94,10 @@ def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
         ledger.items.put(held, sight.now.aged_s)
         ledger.set_identity(None)
         ledger.refusals.settle()
+        told = _event(sight, EventKind.FORGOTTEN, refusal)
+        ledger.history.add([told])
     workplace.forget_stores()
-    _tell(workplace, sight, EventKind.FORGOTTEN, refusal)
+    workplace.tell(told)
 
 
 def _set_aside(item: Item, refusal: Refusal) -> Item:
@@ -101,7 +111,5 @@ def _set_aside(item: Item, refusal: Refusal) -> Item:
     )
 
 
-def _tell(workplace: Workplace, sight: Sight, kind: EventKind, refusal: Refusal) -> None:
-    event = Event(kind, sight.now.at, detail=refusal.reason, item_id=refusal.plan_id)
-    workplace.ledger.history.add([event])
-    workplace.tell(event)
+def _event(sight: Sight, kind: EventKind, refusal: Refusal) -> Event:
+    return Event(kind, sight.now.at, detail=refusal.reason, item_id=refusal.plan_id)

@@ -32,7 +32,7 @@ class Sight:
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
-        more = registry.version_claims(self.places) if registry is not None else ()
+        more = registry.version_claims() if registry is not None else ()
         self.snapshot = self.workplace.tracking.snapshot(
             wanted, self.places, fold=self.workplace.fold, more=more
         )

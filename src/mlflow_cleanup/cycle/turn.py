@@ -70,12 +70,14 @@ class Cycle:
     def restore(self, run_ids: list[str]) -> list[Item]:
         """Give back the files of runs by hand; returns the items in their new states."""
         tools = self._tools_to_restore()
+        recover(tools)
         items = self._ledger.items.of_runs(run_ids, *HELD)
         return restore(items, tools, by_hand=True)
 
     def purge(self, run_ids: list[str] | None) -> list[Item]:
         """Purge quarantined items of runs by hand (None: all), whatever their retention."""
         tools = self._by_hand()
+        tools = replace(tools, unhurried=tools.keep_going)  # somebody waits for the whole answer
         items = (
             self._ledger.items.in_state(*HELD)
             if run_ids is None
@@ -107,6 +109,7 @@ class Cycle:
             ledger=self._ledger,
             store_of=self._workplace.store_of,
             now=sight.now,
+            moment=lambda: self._ledger.now(self._workplace.clock()),
             retention=self._workplace.settings.retention,
             refresh=sight.refresh,
             judge=sight.judge,

@@ -63,12 +63,12 @@ def report_backlog(workplace: Workplace, sight: Sight) -> None:
             return  # something more urgent; the next upkeep counts again
         if size is not None and size.files:
             total, count = total + size, count + 1
-    ledger.set_fact(
-        "backlog", json.dumps({"runs": count, "files": total.files, "bytes": total.bytes})
-    )
+    event = Event(EventKind.BACKLOG, sight.now.at, detail=str(count), size=total)
+    told = {"runs": count, "files": total.files, "bytes": total.bytes}
+    with ledger.transaction():
+        ledger.set_fact("backlog", json.dumps(told))
+        ledger.history.add([event] if count else [])
     if count:
-        event = Event(EventKind.BACKLOG, sight.now.at, detail=str(count), size=total)
-        ledger.history.add([event])
         workplace.tell(event)
 
 

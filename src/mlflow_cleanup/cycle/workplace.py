@@ -75,8 +75,16 @@ class Workplace:
         return not self.stop.is_set() and not self.is_called()
 
     def store_of(self, root: str) -> LocalStore:
-        """Return the store of an artifact root, by its real path."""
+        """Return the store of an artifact root, by its real path; raises StoreUnreachable.
+
+        What the ledger holds of a root that is not configured (any more) is left alone: a copied or
+        moved state directory still names the places it came from.
+        """
         if root not in self._stores:
+            if root not in real_roots(self.settings):
+                raise StoreUnreachable(
+                    root, "it is no artifact root here; add it with --artifact-root"
+                )
             known = self.ledger.roots().get(root)
             self._stores[root] = LocalStore(
                 root,

@@ -48,6 +48,12 @@ def examine(
     """
     if (incomplete := _incomplete_claims(facts)) is not None:
         return incomplete
+    waiting = (item for item in suspicions(facts, limits) if item.plan_id not in confirmed)
+    return next(waiting, None)
+
+
+def suspicions(facts: Facts, limits: Limits) -> list[Refusal]:
+    """Return everything that is suspicious, each with the plan id that a confirmation names."""
     found = (
         _unknown_schema(facts, limits),
         _replaced(facts),
@@ -55,8 +61,7 @@ def examine(
         _foreign_root(facts),
         _mass_vanishing(facts, limits),
     )
-    waiting = (refusal for refusal in found if refusal and refusal.plan_id not in confirmed)
-    return next(waiting, None)
+    return [refusal for refusal in found if refusal is not None]
 
 
 def _unknown_schema(facts: Facts, limits: Limits) -> Refusal | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,6 +92,19 @@ class Refusals:
                 "UPDATE refusals SET answer = 'accepted' WHERE is_current AND answer = 'confirmed'"
             )
         return [Refusal(row["plan_id"], row["reason"]) for row in rows]
+
+    def keep_only(self, plan_ids: AbstractSet[str], problems: Sequence[str] = ()) -> None:
+        """Let go of refusals whose situation is over, and of the answers to them.
+
+        While there are `problems`, which are refused without a choice, nothing is let go of.
+        """
+        rows = self._file.connection.execute("SELECT plan_id FROM refusals WHERE is_current")
+        over = [] if problems else [row[0] for row in rows if row[0] not in plan_ids]
+        if over:
+            with self._file.transaction() as connection:
+                connection.executemany(
+                    "UPDATE refusals SET is_current = 0 WHERE plan_id = ?", [(id_,) for id_ in over]
+                )
 
     def settle(self) -> None:
         """Take down that nothing is refused any more; answers given are used up."""

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 
@@ -129,7 +130,8 @@ class MLflowDatabaseMonitor:
         try:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - a listener's failure is its own
-            traceback.print_exc()
+            with suppress(OSError, ValueError):  # standard error may be closed as well
+                traceback.print_exc()
 
 
 def _settings(backend: str, artifact_roots: Sequence[str], retention: str | timedelta) -> Settings:

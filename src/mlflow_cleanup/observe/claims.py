@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -37,26 +38,47 @@ _Versions = dict[tuple[str, str], list[Row]]
 _Rows = Iterator[Row]  # which columns a row has is known where it is asked for
 
 
-def read_claims(
-    reader: Reader, fold: Callable[[str], str], more: Iterable[Claim] = ()
-) -> tuple[ClaimIndex, tuple[str, ...]]:
-    """Return the live claims, `more` among them, and the reasons why some may be missing."""
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was read of claims, their texts not yet resolved to paths."""
+
+    claims: list[Claim]
+    containers: list[Claim]
+    pinned: frozenset[Entity]
+    problems: tuple[str, ...]
+
+    def index(self, places: Places, fold: Callable[[str], str]) -> ClaimIndex:
+        """Resolve every text to the paths that it may mean; looks at the file system."""
+        return ClaimIndex(
+            claims=resolved(self.claims, places),
+            containers=resolved(self.containers, places),
+            pinned=self.pinned,
+            fold=fold,
+        )
+
+
+def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
+    """Add to each claim the paths that its text may mean."""
+    return (replace(claim, paths=places.claimed(claim.text)) for claim in claims)
+
+
+def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
+    """Read the live claims, `more` among them; quick, as a writer may be waiting."""
     if problems := reader.problems():
-        return ClaimIndex(()), tuple(problems)
-    index = ClaimIndex(
-        claims=chain(reader.claims(), reader.completed(more)),
-        containers=reader.experiments(),
+        return Claimed([], [], frozenset(), tuple(problems))
+    return Claimed(
+        claims=list(chain(reader.claims(), reader.completed(more))),
+        containers=list(reader.experiments()),
         pinned=reader.pins(),
-        fold=fold,
+        problems=(),
     )
-    return index, ()
 
 
 class Reader:
     """One pass over the tables that hold claims, each only as far as the schema has it."""
 
-    def __init__(self, connection: Connection, layout: Layout, places: Places) -> None:
-        self._connection, self._layout, self._places = connection, layout, places
+    def __init__(self, connection: Connection, layout: Layout) -> None:
+        self._connection, self._layout = connection, layout
 
     def claims(self) -> Iterator[Claim]:
         """Read the claims of everything that holds bytes of its own."""
@@ -166,8 +188,7 @@ class Reader:
             yield self._claim(EntityKind.TRACE, id_, place)
 
     def _claim(self, kind: EntityKind, id_: object, text: object) -> Claim:
-        shown = _text(text)
-        return Claim(Entity(kind, str(id_)), shown, self._places.claimed(shown))
+        return Claim(Entity(kind, str(id_)), _text(text))
 
     def _select(self, name: str, *columns: str, where: ColumnElement[bool] | None = None) -> _Rows:
         if not self._layout.has(name, *columns):

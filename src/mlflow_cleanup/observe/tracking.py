@@ -73,14 +73,16 @@ class TrackingDatabase:
         with self._read() as (connection, layout):
             heads = _heads(connection)
             rows = _rows(connection, layout, wanted(heads))
-            claims, problems = read_claims(Reader(connection, layout, places), fold, more)
+            claimed = read_claims(Reader(connection, layout), more)
             identity = self._identity(connection, layout)
-        return Snapshot(layout.schema, identity, heads, claims, rows, problems)
+        # Writers may go on: what follows looks at the file system and takes its time.
+        claims = claimed.index(places, fold)
+        return Snapshot(layout.schema, identity, heads, claims, rows, claimed.problems)
 
-    def version_claims(self, places: Places) -> list[Claim]:
-        """Read the claims of the registered model versions alone."""
+    def version_claims(self) -> list[Claim]:
+        """Read the claims of the registered model versions alone, not yet resolved to paths."""
         with self._read() as (connection, layout):
-            reader = Reader(connection, layout, places)
+            reader = Reader(connection, layout)
             if problems := reader.problems():
                 raise TrackingUnreadable(f"the model registry {self.path}: {'; '.join(problems)}")
             return list(reader.model_versions())

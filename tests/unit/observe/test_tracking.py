@@ -304,7 +304,7 @@ def test_claims_from_elsewhere_are_among_the_snapshots(tmp_path: Path, places: P
     registry.version("net", 1, f"mlflow-artifacts:/0/{DELETED}/artifacts/net")
     registry.run(run_id(9), "mlflow-artifacts:/0/of-the-registry")
 
-    more = TrackingDatabase(str(registry.path)).version_claims(places)
+    more = TrackingDatabase(str(registry.path)).version_claims()
     found = tracking.snapshot(lambda _: (), places, more=more)
 
     claim = found.claims.on_place(f"{tmp_path.resolve()}/art/0/{DELETED}/artifacts")
@@ -329,7 +329,7 @@ def test_claims_from_elsewhere_are_followed_to_this_databases_places(
     registry = TrackingFile.make(tmp_path / "registry.db")
     registry.version("net", 1, source)
 
-    more = TrackingDatabase(str(registry.path)).version_claims(places)
+    more = TrackingDatabase(str(registry.path)).version_claims()
     found = tracking.snapshot(lambda _: (), places, more=more)
 
     claim = found.claims.on_place(f"{tmp_path.resolve()}/art/{place}")
@@ -337,13 +337,13 @@ def test_claims_from_elsewhere_are_followed_to_this_databases_places(
     assert claim.holder == version_of("net", 1)
 
 
-def test_a_registry_that_cannot_be_understood_is_unreadable(tmp_path: Path, places: Places) -> None:
+def test_a_registry_that_cannot_be_understood_is_unreadable(tmp_path: Path) -> None:
     """A registry whose claims would be missed is an error, not an empty list."""
     registry = TrackingFile.make(tmp_path / "registry.db")
     registry.execute("ALTER TABLE model_versions RENAME COLUMN source TO renamed")
 
     with pytest.raises(TrackingUnreadable, match=r"registry\.db.*model_versions"):
-        TrackingDatabase(str(registry.path)).version_claims(places)
+        TrackingDatabase(str(registry.path)).version_claims()
 
 
 def test_the_identity_is_that_of_the_oldest_experiments(tmp_path: Path) -> None:
