@@ -18,7 +18,8 @@ import pytest
 from mlflow_cleanup.model.item import ItemState
 from tests.crash.points import Points
 from tests.crash.scenario import STEPS, Cast, Outcome, cycle, open_intents, open_stage, outcome
-from tests.kit.world import HandClock, World
+from tests.kit.clock import HandClock
+from tests.kit.world import World
 
 pytestmark = [
     pytest.mark.crash,

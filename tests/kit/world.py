@@ -14,7 +14,6 @@ import os
 import random
 import sqlite3
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,13 +28,13 @@ from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import carry_out
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
-from mlflow_cleanup.ledger.ageing import Reading
 from mlflow_cleanup.ledger.journal import Request
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import RESERVED
+from tests.kit.clock import HandClock, NoPause
 from tests.kit.faulty import Faults, FaultyWorkplace
 from tests.kit.tracking_db import TrackingFile, Value, run_id
 
@@ -43,45 +42,6 @@ Tree = dict[str, bytes]
 
 USUAL = "usual"
 """Stands for the artifact URI that MLflow's server would have given."""
-
-_NOW_S = 2_200_000_000.0  # after every real clock, so that what pytest itself makes is long past
-
-
-@dataclass
-class HandClock:
-    """All clocks of a machine, moved by hand."""
-
-    wall_s: float = _NOW_S
-    boot: str = "boot 1"
-    uptime_s: float = 500.0
-
-    def read(self) -> Reading:
-        """Read all clocks, as `read_clocks` does."""
-        return Reading(self.wall_s, self.boot, self.uptime_s)
-
-    def advance(self, length: timedelta) -> None:
-        """Let time really pass."""
-        self.wall_s += length.total_seconds()
-        self.uptime_s += length.total_seconds()
-
-    def set_wall(self, by: timedelta) -> None:
-        """Set the wall clock forward or back; no time passes."""
-        self.wall_s += by.total_seconds()
-
-    def reboot(self, off: timedelta = timedelta(0)) -> None:
-        """Switch the machine off for a while, and on again."""
-        self.wall_s += off.total_seconds()
-        self.boot = f"boot {int(self.boot.split()[1]) + 1}"
-        self.uptime_s = 1.0
-
-
-class NoPause(threading.Event):
-    """An event that nobody waits for: pauses between attempts take no time in a story."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Answer at once; without a timeout it would be a hang."""
-        assert timeout is not None
-        return self.is_set()
 
 
 @dataclass(frozen=True)

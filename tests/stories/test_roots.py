@@ -132,6 +132,17 @@ def test_writes_into_the_empty_mount_point_are_left_alone(world: World, deleted:
     assert tree(aside)
 
 
+def test_write_into_the_empty_mount_point_is_no_late_write(world: World, deleted: Run) -> None:
+    """What appears there at a quarantined run's place says nothing about the run."""
+    world.cycle()
+    unplug(world, "not mounted")
+    world.write(deleted, "strange.txt", 1_000)
+    world.cycle()
+
+    assert world.known(deleted) is RunState.GONE
+    assert world.history(deleted) == ["quarantined"]
+
+
 def test_root_emptied_on_purpose_is_used_again_after_adopt(world: World, deleted: Run) -> None:
     """The operator says that a root without its marker is right: a new marker is written."""
     unplug(world, "not mounted")
