@@ -63,8 +63,8 @@ class Cycle:
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
         self._carry_out(self._plan(sight, scope), tools)
+        upkeep.measure_sizes(self._workplace, now)
         if scope is Scope.EVERYTHING:
-            upkeep.measure_sizes(self._workplace, now)
             upkeep.report_backlog(self._workplace, sight)
 
     def restore(self, run_ids: list[str]) -> list[Item]:

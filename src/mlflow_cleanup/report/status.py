@@ -29,7 +29,8 @@ def status_values(state_dir: Path) -> Values:
         holder, refusal = current_holder(state_dir), ledger.refusals.current()
         watching = ledger.watching or {}
         counts, freed = ledger.items.count(), ledger.items.freed()
-        kept = ledger.known.in_state(RunState.ORPHANED)
+        # One without a reason yet has just left and is being dealt with.
+        kept = [run for run in ledger.known.in_state(RunState.ORPHANED) if run.kept]
         backlog = ledger.fact("backlog")
         return {
             "running": None if holder is None else str(holder),
