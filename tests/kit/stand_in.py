@@ -26,7 +26,8 @@ def begin_child():
 
 
 def linger(number, frame):
-    """Take some time to end."""
+    """Say that it was asked to end, and take some time for it."""
+    open(TOLD["ready"] + ".asked", "w").close()
     time.sleep(TOLD["lingers_s"])
     sys.exit(TOLD.get("exit", 0))
 
@@ -79,6 +80,11 @@ class StandIn:
     def has_begun(self) -> bool:
         """Tell whether it runs, or ran."""
         return self._ready.exists()
+
+    @property
+    def was_asked(self) -> bool:
+        """Tell whether one that lingers was asked to end, as against killed."""
+        return self._ready.with_name(f"{self._ready.name}.asked").exists()
 
     def ready(self) -> dict[str, Any]:
         """Wait until it runs, and return what it says of itself."""

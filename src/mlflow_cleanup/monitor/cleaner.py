@@ -106,7 +106,7 @@ class Cleaner(threading.Thread):
             self._complain(_unexpected(error))
         else:
             self._recovered()
-        with suppress(*_LEDGER_TROUBLE):  # told by the next turn, which meets the same
+        with suppress(Exception):  # told by the next turn, which meets the same
             answer_requests(self._cycle, self._workplace)
             self.publish()
 
@@ -116,6 +116,7 @@ class Cleaner(threading.Thread):
         self._workplace.is_called = lambda: (
             urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
         )
+        self._due_s = None  # a cycle that fails or is refused must not be repeated for its sake
         if not os.path.exists(self._settings.database):
             return
         self._cycle.run(scope)

@@ -114,10 +114,11 @@ def test_a_stubborn_mlflow_is_killed_after_its_grace(start: Start, mark: str) ->
 
 def test_mlflow_has_time_to_end_by_itself(start: Start, mark: str) -> None:
     """Within its grace nothing is forced: it ends with its own code."""
-    process, _ = start(lingers_s=1.0, exit=0)
+    process, stand_in = start(lingers_s=1.0, exit=0)
 
     process.end(CALM)
 
+    assert stand_in.was_asked
     assert process.exit_code == 0
     assert living(mark) == []
 
@@ -172,25 +173,42 @@ def test_ending_twice_is_harmless(start: Start) -> None:
     assert process.exit_code == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
-def test_mlflow_ends_with_a_parent_that_was_killed(tmp_path: Path, stubborn: bool) -> None:
-    """Where the program is killed outright, nothing stays behind on MLflow's port."""
-    stand_in = StandIn(tmp_path, children=2, stubborn_children=stubborn, is_stubborn=stubborn)
-    script = (
-        "from mlflow_cleanup.server.process import MLflowCommand, MLflowProcess\n"
-        "MLflowProcess(MLflowCommand('ui', (), ('127.0.0.1', '1'))).ended.wait()"
-    )
-    program = Program(
-        [sys.executable, "-c", script], tmp_path, {**os.environ, **stand_in.environment}
-    )
+PARENT = """
+from mlflow_cleanup.server.process import MLflowCommand, MLflowProcess
+MLflowProcess(MLflowCommand("ui", (), ("127.0.0.1", "1"))).ended.wait()
+"""
+
+
+def kill_the_parent_of(stand_in: StandIn, directory: Path) -> None:
+    """Start it under a process of its own, kill that one outright, and wait until all has ended."""
+    environment = {**os.environ, **stand_in.environment}
+    program = Program([sys.executable, "-c", PARENT], directory, environment)
     try:
         stand_in.ready()
         program.send(signal.SIGKILL)
         program.ended()
-
-        until(lambda: not program.family(), "MLflow has ended too")
+        program.until(lambda: not program.family(), "MLflow has ended too")
     finally:
         program.end()
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_mlflow_ends_with_a_parent_that_was_killed(tmp_path: Path, stubborn: bool) -> None:
+    """Where the program is killed outright, nothing stays behind on MLflow's port."""
+    stand_in = StandIn(tmp_path, children=2, stubborn_children=stubborn, is_stubborn=stubborn)
+
+    kill_the_parent_of(stand_in, tmp_path)
+
+    assert stand_in.has_begun
+
+
+def test_mlflow_is_asked_before_it_is_killed_after_its_parent(tmp_path: Path) -> None:
+    """Nobody waits for it any more, but it has a moment to close what it has open."""
+    stand_in = StandIn(tmp_path, lingers_s=0.1)
+
+    kill_the_parent_of(stand_in, tmp_path)
+
+    assert stand_in.was_asked
 
 
 def test_without_mlflow_the_server_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_without_mlflow_the_monitor_is_stopped_again(
     hide = tmp_path / "hide"
     hide.mkdir()
     (hide / "sitecustomize.py").write_text("import sys; sys.modules['mlflow'] = None")
-    monkeypatch.setenv("PYTHONPATH", str(hide))
+    monkeypatch.setenv("PYTHONPATH", str(hide), prepend=os.pathsep)
     program, stand_in = serve()
 
     assert program.ended() == 2
