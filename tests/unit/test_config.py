@@ -98,19 +98,19 @@ def test_any_text_is_a_length_or_wrong_usage(text: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "path"),
     [
-        ("sqlite:///mlflow.db", "/work/mlflow.db"),
-        ("sqlite:///./sub/../mlflow.db", "/work/mlflow.db"),
+        ("sqlite:///mlflow.db", "/home/mlflow.db"),
+        ("sqlite:///./sub/../mlflow.db", "/home/mlflow.db"),
         ("sqlite:////abs/mlflow.db", "/abs/mlflow.db"),
-        ("sqlite+pysqlite:///mlflow.db", "/work/mlflow.db"),
-        ("sqlite:///mlflow.db?timeout=5", "/work/mlflow.db"),
-        ("sqlite:///a b.db", "/work/a b.db"),
-        ("sqlite:///a%20b.db", "/work/a b.db"),
-        ("sqlite:///é.db", "/work/é.db"),
+        ("sqlite+pysqlite:///mlflow.db", "/home/mlflow.db"),
+        ("sqlite:///mlflow.db?timeout=5", "/home/mlflow.db"),
+        ("sqlite:///a b.db", "/home/a b.db"),
+        ("sqlite:///a%20b.db", "/home/a b.db"),
+        ("sqlite:///é.db", "/home/é.db"),
     ],
 )
 def test_the_database_of_a_uri_is_an_absolute_path(uri: str, path: str) -> None:
     """Three slashes are relative to the working directory, four are absolute."""
-    assert sqlite_path(uri, "/work") == path
+    assert sqlite_path(uri, "/home") == path
 
 
 def test_a_percent_in_a_database_name_means_what_is_there(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_percent_in_a_database_name_means_what_is_there(tmp_path: Path) -> Non
 def test_a_store_that_cannot_be_watched_is_told_with_a_way_on(uri: str, hint: str) -> None:
     """Each kind of store that is no SQLite file has its own advice."""
     with pytest.raises(UnsupportedBackend, match=hint):
-        sqlite_path(uri, "/work")
+        sqlite_path(uri, "/home")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_no_password_stands_in_a_message(uri: str) -> None:
     assert "user" not in shown
     assert shown.partition("?")[0].endswith(("@host/db", "@host:5432/db"))
     with pytest.raises(UnsupportedBackend) as told:
-        sqlite_path(uri, "/work")
+        sqlite_path(uri, "/home")
     assert "cret" not in str(told.value)
 
 

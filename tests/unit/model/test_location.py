@@ -16,9 +16,9 @@ from mlflow_cleanup.model.location import (
     scheme_of,
 )
 
-HERE = Whereabouts(working_directory="/work", artifacts_destination="/art")
-ELSEWHERE = Whereabouts(working_directory="/work", artifacts_destination=None)
-WINDOWS = Whereabouts("C:/work", "D:/art", windows=True)
+HERE = Whereabouts(working_directory="/home", artifacts_destination="/art")
+ELSEWHERE = Whereabouts(working_directory="/home", artifacts_destination=None)
+WINDOWS = Whereabouts("C:/home", "D:/art", windows=True)
 
 PROXY = "http://h/api/2.0/mlflow-artifacts/artifacts"
 
@@ -29,9 +29,9 @@ PROXY = "http://h/api/2.0/mlflow-artifacts/artifacts"
         ("/abs/1/x", "/abs/1/x"),
         ("/abs//1/./x/", "/abs/1/x"),
         ("//abs/1", "/abs/1"),
-        ("rel/1", "/work/rel/1"),
-        (".", "/work"),
-        ("~/1", "/work/~/1"),
+        ("rel/1", "/home/rel/1"),
+        (".", "/home"),
+        ("~/1", "/home/~/1"),
         ("/a b", "/a b"),
         ("/a%20b", "/a b"),
         ("/a%2Fb", "/a/b"),
@@ -41,14 +41,14 @@ PROXY = "http://h/api/2.0/mlflow-artifacts/artifacts"
         ("/a#b", "/a#b"),
         ("/a;b", "/a;b"),
         ("/a:b", "/a:b"),
-        ("x:/1", "/work/x:/1"),  # one letter is no scheme
+        ("x:/1", "/home/x:/1"),  # one letter is no scheme
         ("file:///a", "/a"),
         ("file:/a", "/a"),
         ("file:////a", "/a"),
         ("file:///a%20b", "/a b"),
         ("file:///a;b", "/a;b"),
         ("file://localhost/a", "/a"),
-        ("file:rel/1", "/work/rel/1"),
+        ("file:rel/1", "/home/rel/1"),
         ("file:///", "/"),
         ("mlflow-artifacts:/1/x", "/art/1/x"),
         ("mlflow-artifacts:1/x", "/art/1/x"),
@@ -151,7 +151,7 @@ def test_proxied_artifacts_are_remote_when_their_destination_is_not_local(uri: s
         ("file:///C:/a%20b", "C:/a b"),
         ("\\\\host\\share\\1", "//host/share/1"),
         ("//host/share/1", "//host/share/1"),
-        ("rel\\1", "C:/work/rel/1"),
+        ("rel\\1", "C:/home/rel/1"),
         ("mlflow-artifacts:/1/x", "D:/art/1/x"),
         (f"{PROXY}/1/x", "D:/art/1/x"),
     ],
@@ -182,7 +182,7 @@ def test_leading_upwards_with_backslashes_is_malformed_on_windows(uri: str) -> N
         ("/a\\b", {"/a\\b"}),
         ("/a%00b", {"/ab"}),
         ("mlflow-artifacts:/1/../2", {"/art/2"}),
-        ("rel", {"/work/rel"}),
+        ("rel", {"/home/rel"}),
     ],
 )
 def test_a_claim_protects_every_path_its_text_may_mean(text: str, meant: set[str]) -> None:

@@ -46,7 +46,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def watch(ledger: Ledger, **more: object) -> None:
     """Say what is watched, as a monitor does."""
-    told = {"database": "/work/mlflow.db", "retention_s": 3 * DAY_S, "complaint": None}
+    told = {"database": "/home/mlflow.db", "retention_s": 3 * DAY_S, "complaint": None}
     ledger.set_watching({**told, **more})
 
 
@@ -113,7 +113,7 @@ def test_the_status_tells_everything_at_once(tmp_path: Path, ledger: Ledger) -> 
 
     values = status_values(tmp_path)
 
-    assert values["watching"]["database"] == "/work/mlflow.db"
+    assert values["watching"]["database"] == "/home/mlflow.db"
     assert values["complaint"] == "the tracking database is locked"
     assert values["roots"] == [
         {"path": "/art", "is_marked": True, "problem": None},
@@ -140,7 +140,7 @@ def test_the_status_text_is_made_of_the_same_values(tmp_path: Path, ledger: Ledg
     lines = status_text(status_values(tmp_path)).split("\n")
 
     for words in (
-        ["database", "/work/mlflow.db"],
+        ["database", "/home/mlflow.db"],
         ["/art"],
         ["/away", "PROBLEM", "it is not there"],
         ["active runs", "2"],

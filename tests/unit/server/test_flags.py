@@ -9,15 +9,15 @@ from mlflow_cleanup.server.flags import Whereabout, default_backend, derive, loc
 
 PLAIN = Whereabout(
     backend="sqlite:///mlflow.db",
-    destination="/work/mlartifacts",
-    roots=("/work/mlartifacts", "/work/mlruns"),
+    destination="/home/mlartifacts",
+    roots=("/home/mlartifacts", "/home/mlruns"),
 )
 
 
 def found(*arguments: str, **environment: str) -> Whereabout:
     """Read arguments and MLflow's environment in an empty working directory."""
     return derive(
-        arguments, {f"MLFLOW_{name}": value for name, value in environment.items()}, "/work"
+        arguments, {f"MLFLOW_{name}": value for name, value in environment.items()}, "/home"
     )
 
 
@@ -92,62 +92,62 @@ def test_a_switch_of_a_later_release_hides_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "destination", "roots"),
     [
-        (["--artifacts-destination", "art"], {}, "/work/art", ("/work/art", "/work/mlruns")),
-        (["--artifacts-destination=/a/b"], {}, "/a/b", ("/a/b", "/work/mlruns")),
-        (["--artifacts-destination", "file:///a%20b"], {}, "/a b", ("/a b", "/work/mlruns")),
-        (["--artifacts-destination", "~/art"], {}, "/work/~/art", ("/work/~/art", "/work/mlruns")),
-        (["--artifacts-destination", "../art"], {}, "/art", ("/art", "/work/mlruns")),
-        ([], {"ARTIFACTS_DESTINATION": "/e"}, "/e", ("/e", "/work/mlruns")),
+        (["--artifacts-destination", "art"], {}, "/home/art", ("/home/art", "/home/mlruns")),
+        (["--artifacts-destination=/a/b"], {}, "/a/b", ("/a/b", "/home/mlruns")),
+        (["--artifacts-destination", "file:///a%20b"], {}, "/a b", ("/a b", "/home/mlruns")),
+        (["--artifacts-destination", "~/art"], {}, "/home/~/art", ("/home/~/art", "/home/mlruns")),
+        (["--artifacts-destination", "../art"], {}, "/art", ("/art", "/home/mlruns")),
+        ([], {"ARTIFACTS_DESTINATION": "/e"}, "/e", ("/e", "/home/mlruns")),
         (
             ["--artifacts-destination", "/a"],
             {"ARTIFACTS_DESTINATION": "/e"},
             "/a",
-            ("/a", "/work/mlruns"),
+            ("/a", "/home/mlruns"),
         ),
-        (["--artifacts-destination", "s3://bucket/x"], {}, None, ("/work/mlruns",)),
-        (["--artifacts-destination", "hdfs://h/x"], {}, None, ("/work/mlruns",)),
+        (["--artifacts-destination", "s3://bucket/x"], {}, None, ("/home/mlruns",)),
+        (["--artifacts-destination", "hdfs://h/x"], {}, None, ("/home/mlruns",)),
         (
             ["--default-artifact-root", "/d"],
             {},
-            "/work/mlartifacts",
-            ("/d", "/work/mlartifacts", "/work/mlruns"),
+            "/home/mlartifacts",
+            ("/d", "/home/mlartifacts", "/home/mlruns"),
         ),
         (
             [],
             {"DEFAULT_ARTIFACT_ROOT": "file:///d"},
-            "/work/mlartifacts",
-            ("/d", "/work/mlartifacts", "/work/mlruns"),
+            "/home/mlartifacts",
+            ("/d", "/home/mlartifacts", "/home/mlruns"),
         ),
         (
             ["--default-artifact-root", "s3://b"],
             {},
-            "/work/mlartifacts",
-            ("/work/mlartifacts", "/work/mlruns"),
+            "/home/mlartifacts",
+            ("/home/mlartifacts", "/home/mlruns"),
         ),
         (
             ["--default-artifact-root", "mlflow-artifacts:/"],
             {},
-            "/work/mlartifacts",
-            ("/work/mlartifacts", "/work/mlruns"),
+            "/home/mlartifacts",
+            ("/home/mlartifacts", "/home/mlruns"),
         ),
         (
             ["--default-artifact-root", "./mlruns"],
             {},
-            "/work/mlartifacts",
-            ("/work/mlruns", "/work/mlartifacts"),
+            "/home/mlartifacts",
+            ("/home/mlruns", "/home/mlartifacts"),
         ),
-        (["--no-serve-artifacts"], {}, None, ("/work/mlruns",)),
+        (["--no-serve-artifacts"], {}, None, ("/home/mlruns",)),
         (
             ["--no-serve-artifacts", "--default-artifact-root", "/d"],
             {},
             None,
-            ("/d", "/work/mlruns"),
+            ("/d", "/home/mlruns"),
         ),
         (["--no-serve-artifacts", "--serve-artifacts"], {}, PLAIN.destination, PLAIN.roots),
-        (["--serve-artifacts", "--no-serve-artifacts"], {}, None, ("/work/mlruns",)),
-        ([], {"SERVE_ARTIFACTS": "false"}, None, ("/work/mlruns",)),
-        ([], {"SERVE_ARTIFACTS": "0"}, None, ("/work/mlruns",)),
-        ([], {"SERVE_ARTIFACTS": "NO"}, None, ("/work/mlruns",)),
+        (["--serve-artifacts", "--no-serve-artifacts"], {}, None, ("/home/mlruns",)),
+        ([], {"SERVE_ARTIFACTS": "false"}, None, ("/home/mlruns",)),
+        ([], {"SERVE_ARTIFACTS": "0"}, None, ("/home/mlruns",)),
+        ([], {"SERVE_ARTIFACTS": "NO"}, None, ("/home/mlruns",)),
         ([], {"SERVE_ARTIFACTS": "true"}, PLAIN.destination, PLAIN.roots),
         ([], {"SERVE_ARTIFACTS": ""}, PLAIN.destination, PLAIN.roots),
         (["--serve-artifacts"], {"SERVE_ARTIFACTS": "0"}, PLAIN.destination, PLAIN.roots),
@@ -176,20 +176,20 @@ def test_a_root_that_can_be_read_in_two_ways_is_refused(uri: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "path"),
     [
-        ("art", "/work/art"),
+        ("art", "/home/art"),
         ("/art", "/art"),
         ("/a b", "/a b"),
         ("/a%20b", "/a b"),
         ("/100%", "/100%"),
         ("/a\\b", "/a\\b"),
-        ("file:art", "/work/art"),
+        ("file:art", "/home/art"),
         ("gs://b/x", None),
         ("mlflow-artifacts:/", None),
     ],
 )
 def test_a_local_path_is_told_from_a_remote_one(uri: str, path: str | None) -> None:
     """Only what lies on a local file system can be an artifact root."""
-    assert local_path(uri, "/work") == path
+    assert local_path(uri, "/home") == path
 
 
 @pytest.mark.parametrize(
