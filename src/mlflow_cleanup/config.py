@@ -45,6 +45,11 @@ class Settings:
     use_file_events: bool = True
     registry: str | None = None
 
+    @property
+    def lease_places(self) -> tuple[Path, Path]:
+        """Where the lease is taken: in the state directory, and beside the database."""
+        return self.state_dir, state_dir_for(self.database)
+
 
 def parse_duration(text: str) -> timedelta:
     """Read `7d`, `12h`, `30m`, `45s`, `1d12h` or `0`; raises BadUsage."""

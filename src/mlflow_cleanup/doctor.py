@@ -11,6 +11,7 @@ from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.workplace import real_roots
 from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
 from mlflow_cleanup.ledger.lease import current_holder
+from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.text import printable
@@ -83,12 +84,25 @@ def _roots(settings: Settings) -> Iterator[Finding]:
 def _owner_problem(settings: Settings, root: str) -> str | None:
     try:
         identity = TrackingDatabase(settings.database).identity()
-        LocalStore(root, Owner(settings.database, identity), wait=lambda _: None).check()
+        LocalStore(
+            root, Owner(settings.database, identity, _ledger_id(settings)), wait=lambda _: None
+        ).check()
     except (ForeignOwner, StoreUnreachable) as error:
         return str(error)
     except CleanupError:
         return None  # the database's own finding says it
     return None
+
+
+def _ledger_id(settings: Settings) -> str | None:
+    try:
+        ledger = Ledger.read(settings.state_dir)
+    except CleanupError:
+        return None
+    try:
+        return ledger.id
+    finally:
+        ledger.close()
 
 
 def _other_file_systems(root: str) -> Iterator[Finding]:

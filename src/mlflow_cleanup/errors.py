@@ -117,6 +117,17 @@ class LeaseHeld(CleanupError):
         )
 
 
+class LeaseLost(CleanupError):
+    """The lock file was taken away while the lease was held: another process may have one too."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the lock file {path} was removed or replaced while it was held, so another process "
+            "may work here too; nothing was moved or removed since. Start this one again."
+        )
+
+
 class LedgerMissing(CleanupError):
     """A reading command found no ledger."""
 
@@ -137,6 +148,17 @@ class LedgerUnwritable(CleanupError):
             f"the ledger {path} cannot be written ({detail}); nothing was moved or removed. "
             "Free space or repair permissions there; work resumes by itself."
         )
+
+
+class LedgerFull(LedgerUnwritable):
+    """The disk is full; the ledger gave up its reserve, so that trying again can succeed."""
+
+
+class LedgerReplaced(LedgerUnwritable):
+    """The ledger's file was removed or replaced while it was open."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "its file was removed or replaced while it was open: start again")
 
 
 class PlanRefused(CleanupError):

@@ -116,6 +116,7 @@ def _item(step: Quarantine, tools: Tools) -> Item:
         reason=step.verdict.reason.value,
         name=candidate.name,
         experiment_id=candidate.experiment_id,
+        deleted_at=candidate.deleted_at,
         quarantined_at=tools.now.at,
         quarantined_s=tools.now.aged_s,
     )

@@ -26,7 +26,7 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     real = slashed(os.path.realpath(root))
     if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
-    with Lease(settings.state_dir, "mlflow-cleanup adopt"):
+    with Lease(settings.lease_places, "mlflow-cleanup adopt"):
         workplace = Workplace(settings, Ledger.open(settings.state_dir))
         try:
             workplace.adopt(real)

@@ -26,9 +26,11 @@ def do(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:
     holder = current_holder(settings.state_dir)
     if holder is None:
         try:
-            with Lease(settings.state_dir, f"mlflow-cleanup {verb}"):
+            with Lease(settings.lease_places, f"mlflow-cleanup {verb}"):
                 return _here(settings, verb, run_ids)
         except LeaseHeld as held:
+            if current_holder(settings.state_dir) is None:
+                raise  # it works with another ledger, and would not see a request in this one
             return _by_the_holder(settings.state_dir, verb, run_ids, held.holder)
     return _by_the_holder(settings.state_dir, verb, run_ids, str(holder))
 

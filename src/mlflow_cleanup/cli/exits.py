@@ -12,6 +12,7 @@ from mlflow_cleanup.errors import (
     DatabaseMissing,
     FailedThere,
     LeaseHeld,
+    LeaseLost,
     LedgerMissing,
     LedgerUnwritable,
     NotAnswered,
@@ -45,6 +46,7 @@ EXIT_CODES: Mapping[type[CleanupError], int] = {
     FailedThere: NOT_CLEANED,
     PlanRefused: REFUSED,
     LeaseHeld: LEASE,
+    LeaseLost: LEASE,
 }
 
 

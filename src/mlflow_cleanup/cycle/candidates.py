@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timezone
 
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
@@ -67,7 +66,7 @@ def _candidate(
         gone=Gone.DELETED if row else Gone.VANISHED,
         name=row.name if row else None,
         experiment_id=known.experiment_id,
-        deleted_at=_date(row.deleted_ms) if row else None,
+        deleted_at=row.deleted_at if row else None,
         still_writing=_still_writing(row, place, sight, workplace),
     )
 
@@ -85,14 +84,3 @@ def _still_writing(row: RunRow | None, place: object, sight: Sight, workplace: W
     if newest is None:
         return False
     return sight.now.at.timestamp() - newest < QUIET_BEFORE_IRREVERSIBLE.total_seconds()
-
-
-def _date(milliseconds: int | None) -> datetime | None:
-    try:
-        return (
-            None
-            if milliseconds is None
-            else datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-        )
-    except (OverflowError, ValueError, OSError):
-        return None  # a number that is no date says nothing about the run

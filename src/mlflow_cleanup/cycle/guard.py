@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures
-from mlflow_cleanup.decide.safeguards import Facts, Limits, examine, suspicions
+from mlflow_cleanup.decide.margins import VANISHED_WINDOW
+from mlflow_cleanup.decide.safeguards import Facts, Limits, examine, mass_vanishing, suspicions
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.known import RunState
@@ -17,8 +19,15 @@ from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.plan import Refusal
 
 
-def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[str]:
-    """Return the artifact roots that cannot be seen; raises PlanRefused when nothing may be done.
+class Admission(NamedTuple):
+    """What a cycle that may act has to know: roots that cannot be seen, rows lost unexplained."""
+
+    unreachable: frozenset[str]
+    unexplained: int
+
+
+def admit(workplace: Workplace, sight: Sight, delta: Departures) -> Admission:
+    """Let the cycle act; raises PlanRefused when nothing may be done.
 
     A refusal is told once; it stands until the facts change or the operator answers.
     """
@@ -27,11 +36,14 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[st
     ledger = workplace.ledger
     ledger.refusals.keep_only({item.plan_id for item in suspicions(facts, limits)}, facts.problems)
     confirmed = ledger.refusals.confirmed()
-    refusal = examine(facts, limits, confirmed)
+    refusal = examine(facts, limits, confirmed) or _unanswered(workplace, confirmed)
     if refusal is None:
+        is_meant = mass_vanishing(facts, limits) is not None  # as somebody confirmed it
         if confirmed:
             _accept(workplace, sight, foreign)
-        return unreachable
+        if is_meant:
+            ledger.forget_vanished()
+        return Admission(unreachable, 0 if is_meant else len(facts.vanished))
     with ledger.transaction():
         answer, is_new = ledger.refusals.answer_to(refusal, sight.now.at)
         told = _event(sight, EventKind.REFUSED, refusal)
@@ -43,6 +55,12 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> frozenset[st
     if is_new:
         workplace.tell(told)
     raise PlanRefused(refusal.plan_id, refusal.reason)
+
+
+def _unanswered(workplace: Workplace, confirmed: frozenset[str]) -> Refusal | None:
+    """Return a refusal that stands though its signs are gone by now."""
+    lasting = workplace.ledger.refusals.lasting()
+    return next((refusal for refusal in lasting if refusal.plan_id not in confirmed), None)
 
 
 class Forgotten(PlanRefused):
@@ -60,6 +78,7 @@ def _facts(
         schema=snapshot.schema,
         known_active=len(known.active),
         vanished=delta.vanished,
+        vanished_before=workplace.ledger.vanished_within(VANISHED_WINDOW, sight.now),
         returned=delta.arrived & known.ids(RunState.GONE, RunState.ORPHANED),
         problems=snapshot.problems,
         foreign_roots=tuple(f"{root} (of {owner})" for root, owner in sorted(foreign.items())),

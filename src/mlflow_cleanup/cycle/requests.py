@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
-from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.errors import LedgerFull
 from mlflow_cleanup.ledger.journal import Request
 from mlflow_cleanup.model.item import Item
 
@@ -21,7 +21,7 @@ def answer_requests(cycle: Cycle, workplace: Workplace) -> None:
             outcome: dict[str, Any] = {
                 "items": [outcome_of(item) for item in carry_out(cycle, request)]
             }
-        except CleanupError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next one is answered too
             outcome = {"error": str(error), "type": type(error).__name__, "items": []}
         workplace.ledger.requests.settle(request.id, outcome)
 
@@ -32,7 +32,10 @@ def carry_out(cycle: Cycle, request: Request) -> list[Item]:
         RESTORE: lambda run_ids: cycle.restore(list(run_ids)),
         PURGE: lambda run_ids: cycle.purge(list(run_ids) or None),
     }
-    return verbs[request.verb](request.run_ids)
+    try:
+        return verbs[request.verb](request.run_ids)
+    except LedgerFull:
+        return verbs[request.verb](request.run_ids)
 
 
 def outcome_of(item: Item) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Sight:
             retention=self.workplace.settings.retention,
             aged_s=self.now.aged_s,
             unreachable=self.unreachable,
+            departed=snapshot.departed,
         )
 
     @property

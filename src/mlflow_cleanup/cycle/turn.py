@@ -15,8 +15,9 @@ from mlflow_cleanup.cycle.guard import admit
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures, compare
+from mlflow_cleanup.decide.margins import VANISHED_WINDOW
 from mlflow_cleanup.decide.planner import make_plan
-from mlflow_cleanup.decide.retention import due_in_s, pause_after
+from mlflow_cleanup.decide.retention import due_in_s, is_due, pause_after
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
@@ -57,8 +58,8 @@ class Cycle:
         tools = self._tools(sight)
         self._begin(sight)
         delta = self._compare(sight.heads)
-        sight.unreachable = admit(self._workplace, sight, delta)
-        self._learn(sight, delta)
+        sight.unreachable, unexplained = admit(self._workplace, sight, delta)
+        self._learn(sight, delta, unexplained)
         recover(tools)
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
@@ -66,6 +67,7 @@ class Cycle:
         upkeep.measure_sizes(self._workplace, now)
         if scope is Scope.EVERYTHING:
             upkeep.report_backlog(self._workplace, sight)
+            self._ledger.keep_reserve()
 
     def restore(self, run_ids: list[str]) -> list[Item]:
         """Give back the files of runs by hand; returns the items in their new states."""
@@ -101,7 +103,7 @@ class Cycle:
         sight = Sight(self._workplace, now)
         sight.look(self._wanted_rows)
         self._begin(sight)
-        sight.unreachable = admit(self._workplace, sight, self._compare(sight.heads))
+        sight.unreachable, _ = admit(self._workplace, sight, self._compare(sight.heads))
         return self._tools(sight)
 
     def _tools(self, sight: Sight) -> Tools:
@@ -126,14 +128,21 @@ class Cycle:
 
     def _only_arrivals(self) -> bool:
         """Learn new active runs and return True when nothing else happened: the usual case."""
-        if self._ledger.identity is None:
+        known = self._ledger.identity
+        if known is None or self._ledger.refusals.current() is not None:
             return False
-        delta = self._compare(self._workplace.tracking.heads())
+        heads, found = self._workplace.tracking.glance()
+        delta = self._compare(heads)
         if delta.orphaned or delta.arrived & self._ledger.known.others:
+            return False
+        if known.went_back(found) or not known.is_same_as(found):
             return False
         if delta.arrived:
             rows = self._workplace.tracking.rows(delta.arrived)
-            self._ledger.known.learn(candidates.active(rows.values()))
+            with self._ledger.transaction():
+                self._ledger.known.learn(candidates.active(rows.values()))
+                # What is newer than a backup must be seen to be missing from it.
+                self._ledger.set_identity(found)
         return True
 
     def _wanted_rows(self, heads: Heads) -> frozenset[str]:
@@ -141,7 +150,15 @@ class Cycle:
         delta = self._compare(heads)
         if self._ledger.identity is None:
             return heads.active | heads.deleted
-        return delta.orphaned | delta.arrived | self._ledger.known.ids(RunState.ORPHANED)
+        kept = self._ledger.known.ids(RunState.ORPHANED)
+        return delta.orphaned | delta.arrived | kept | self._due_runs()
+
+    def _due_runs(self) -> frozenset[str]:
+        """Name the runs whose files are about to be purged: their rows say when they left."""
+        now = self._ledger.now(self._workplace.clock())
+        retention = self._workplace.settings.retention
+        held = self._ledger.items.in_state(*HELD)
+        return frozenset(item.entity.id for item in held if is_due(item, retention, now.aged_s))
 
     def _begin(self, sight: Sight) -> None:
         """On the very first look, take what is there as given: deleted runs are the backlog."""
@@ -157,7 +174,7 @@ class Cycle:
             self._ledger.known.learn([*candidates.active(rows), *backlog])
         self._workplace.forget_stores()
 
-    def _learn(self, sight: Sight, delta: Departures) -> None:
+    def _learn(self, sight: Sight, delta: Departures, unexplained: int) -> None:
         snapshot = sight.snapshot
         if snapshot is None:
             return
@@ -166,6 +183,7 @@ class Cycle:
         left = [candidates.orphan(id_, rows.get(id_)) for id_ in delta.orphaned]
         with self._ledger.transaction():
             known.learn([*came, *left])
+            self._ledger.note_vanished(unexplained, VANISHED_WINDOW, sight.now)
             if snapshot.identity != self._ledger.identity:
                 self._ledger.set_identity(snapshot.identity)
         if self._workplace.settings.include_backlog:

@@ -88,7 +88,7 @@ class Workplace:
             known = self.ledger.roots().get(root)
             self._stores[root] = LocalStore(
                 root,
-                Owner(self.settings.database, self.ledger.identity or BackendIdentity({})),
+                self._owner(self.ledger.identity or BackendIdentity({})),
                 is_marked=known is not None and known.is_marked,
                 wait=self.stop.wait,
             )
@@ -100,6 +100,7 @@ class Workplace:
 
     def check_roots(self) -> tuple[frozenset[str], dict[str, str]]:
         """Look at every configured root; return the unreachable ones, and foreign ones' owners."""
+        self._follow_moved_roots()
         unreachable, foreign = set(), {}
         known = self.ledger.roots()
         for root in real_roots(self.settings):
@@ -122,13 +123,33 @@ class Workplace:
 
     def adopt(self, root: str) -> None:
         """Make a root this database's own, whatever its marker says: on the operator's word."""
-        identity = self.tracking.identity()
-        owner = Owner(self.settings.database, identity)
+        owner = self._owner(self.tracking.identity())
         LocalStore(root, owner, wait=self.stop.wait).adopt()
         self.ledger.note_root(root, is_marked=True, problem=None)
         event = Event(EventKind.ADOPTED, utc(self.clock().wall_s), detail=root)
         self.ledger.history.add([event])
         self.forget_stores()
+
+    def _owner(self, identity: BackendIdentity) -> Owner:
+        return Owner(self.settings.database, identity, self.ledger.id)
+
+    def _follow_moved_roots(self) -> None:
+        """Let items follow a root that was moved: its marker, which came along, says from where."""
+        here = set(real_roots(self.settings))
+        lost = {root for root in self.ledger.items.roots_held() - here if not os.path.lexists(root)}
+        for root in here if lost else ():
+            try:
+                was = self.store_of(root).moved_from()
+            except StoreUnreachable:
+                continue
+            if was in lost:
+                event = Event(
+                    EventKind.MOVED, utc(self.clock().wall_s), detail=f"{was} is now {root}"
+                )
+                with self.ledger.transaction():
+                    self.ledger.items.move_root(was, root)
+                    self.ledger.history.add([event])
+                self.tell(event)
 
     def close(self) -> None:
         """Close what is open."""

@@ -16,6 +16,10 @@ VANISHED_MINIMUM = 10
 """Rows of active runs that disappear without a delete are an accident until shown otherwise: more
 than this share, and at least this many, refuse the plan. Every known one always does."""
 
+VANISHED_WINDOW = timedelta(hours=1)
+"""Rows that go a few at a time are counted together for so long: what loses rows slowly is as much
+of an accident as what loses them at once."""
+
 RETRY_FIRST = timedelta(minutes=1)
 RETRY_LONGEST = timedelta(hours=6)
 """Pauses between attempts to purge what would not go: doubled each time, so that a file somebody

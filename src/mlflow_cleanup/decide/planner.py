@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from mlflow_cleanup.decide.garbage import judge
@@ -12,7 +12,7 @@ from mlflow_cleanup.model.claim import ClaimIndex
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
-from mlflow_cleanup.model.snapshot import Heads
+from mlflow_cleanup.model.snapshot import Heads, RunRow
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Kept, Verdict
 
 
@@ -20,7 +20,7 @@ from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Kept, Verdict
 class Ground:
     """What verdicts are based on: one read of the database, the retention, and ledger time.
 
-    `unreachable` are artifact roots that cannot be seen now.
+    `unreachable` are artifact roots that cannot be seen now; `departed` the rows of deleted runs.
     """
 
     heads: Heads
@@ -28,6 +28,7 @@ class Ground:
     retention: timedelta
     aged_s: float
     unreachable: frozenset[str] = frozenset()
+    departed: Mapping[str, RunRow] = field(default_factory=dict)
 
 
 def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
@@ -56,13 +57,16 @@ def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Gr
         and item.location.root not in ground.unreachable
         and is_due(item, ground.retention, ground.aged_s)
     ]
+    rests = [_as_deleted_now(item, ground) for item in held if is_unclaimed_rest(item, ground)]
+    anew = [again for item in due if (again := deleted_anew(item, ground)) is not None]
+    anew_ids = {item.id for item in anew}
     return Plan(
         # The newest first, so that of several versions of one file it gets its place back.
         restore=tuple(reversed(wanted)),
-        hold_again=tuple(item for item in held if is_unclaimed_rest(item, ground)),
+        hold_again=(*rests, *anew),
         quarantine=tuple(quarantine),
         keep=tuple(keep),
-        purge=tuple(due),
+        purge=tuple(item for item in due if item.id not in anew_ids),
     )
 
 
@@ -89,6 +93,23 @@ def item_verdict(item: Item, ground: Ground) -> Keep | None:
         return Keep(Kept.PINNED)
     claim = ground.claims.on_place(item.location.path) or ground.claims.on_run(item.entity.id)
     return Keep(Kept.LIVE_CLAIM, str(claim.holder)) if claim else None
+
+
+def deleted_anew(item: Item, ground: Ground) -> Item | None:
+    """Return an item due for purging as deleted once more, when MLflow says that it was.
+
+    Its run was restored and deleted again between two looks: it may be restored as long as one that
+    was deleted then.
+    """
+    now = _as_deleted_now(item, ground)
+    if item.state is not ItemState.QUARANTINED or None in (now.deleted_at, item.deleted_at):
+        return None
+    return now if now.deleted_at != item.deleted_at else None
+
+
+def _as_deleted_now(item: Item, ground: Ground) -> Item:
+    row = ground.departed.get(item.entity.id)
+    return replace(item, deleted_at=row.deleted_at) if row and row.deleted_at else item
 
 
 def is_wanted_back(item: Item, ground: Ground) -> bool:

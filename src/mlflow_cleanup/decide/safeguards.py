@@ -16,7 +16,8 @@ class Facts:
     """What the safeguards look at.
 
     `vanished` are known active runs whose rows are gone without a delete, out of `known_active`;
-    `returned` are runs that had left and are active again in the same read.
+    `vanished_before` counts those that went the same way lately. `returned` are runs that had left
+    and are active again in the same read.
     """
 
     known_identity: BackendIdentity | None
@@ -25,6 +26,7 @@ class Facts:
     known_active: int
     vanished: frozenset[str]
     returned: frozenset[str]
+    vanished_before: int = 0
     problems: tuple[str, ...] = ()
     foreign_roots: tuple[str, ...] = ()
 
@@ -59,7 +61,7 @@ def suspicions(facts: Facts, limits: Limits) -> list[Refusal]:
         _replaced(facts),
         _rolled_back(facts),
         _foreign_root(facts),
-        _mass_vanishing(facts, limits),
+        mass_vanishing(facts, limits),
     )
     return [refusal for refusal in found if refusal is not None]
 
@@ -96,26 +98,30 @@ def _replaced(facts: Facts) -> Refusal | None:
 
 def _rolled_back(facts: Facts) -> Refusal | None:
     known, found = facts.known_identity, facts.found_identity
-    if (
-        known is not None
-        and known.change_count is not None
-        and found.change_count is not None
-        and found.change_count < known.change_count
-    ):
-        return _refusal(
-            "the tracking database went back in time: its change counter fell from "
-            f"{known.change_count} to {found.change_count}, as after restoring a backup",
-            "rolled back",
-            [str(known.change_count)],
+    if known is None:
+        return None
+    vanished, returned = sorted(facts.vanished), sorted(facts.returned)
+    if known.went_back(found):
+        how = f"its change counter fell from {known.change_count} to {found.change_count}"
+        signs = [str(known.change_count)]  # not what was found: that goes on counting
+    elif vanished and returned:
+        how = (
+            f"{len(vanished)} active run(s) vanished and {len(returned)} that had left are active "
+            "again"
         )
-    if facts.vanished and facts.returned:
-        return _refusal(
-            f"the tracking database seems to have gone back in time: {len(facts.vanished)} active "
-            f"run(s) vanished and {len(facts.returned)} that had left are active again",
-            "rolled back",
-            [*sorted(facts.vanished), "|", *sorted(facts.returned)],
-        )
-    return None
+        signs = [*vanished, "|", *returned]
+    elif vanished and known.was_written_over(found):
+        how = f"{len(vanished)} active run(s) vanished as its file was replaced or written anew"
+        signs = [str(known.file), str(known.schema_count), *vanished]
+    else:
+        return None
+    return _refusal(
+        f"the tracking database went back in time, as after restoring a backup: {how}",
+        "rolled back",
+        signs,
+        # Later commits make the counter catch up: that is no sign that all is well.
+        is_lasting=True,
+    )
 
 
 def _foreign_root(facts: Facts) -> Refusal | None:
@@ -129,23 +135,25 @@ def _foreign_root(facts: Facts) -> Refusal | None:
     )
 
 
-def _mass_vanishing(facts: Facts, limits: Limits) -> Refusal | None:
-    vanished = len(facts.vanished)
-    every_one = vanished > 0 and vanished == facts.known_active
-    most = (
-        vanished >= limits.vanished_minimum
-        and vanished > limits.vanished_share * facts.known_active
-    )
+def mass_vanishing(facts: Facts, limits: Limits) -> Refusal | None:
+    """Refuse when every known active run vanished, or most of them within the window."""
+    if not facts.vanished:
+        return None
+    vanished = len(facts.vanished) + facts.vanished_before
+    known = facts.known_active + facts.vanished_before
+    every_one = len(facts.vanished) == facts.known_active
+    most = vanished >= limits.vanished_minimum and vanished > limits.vanished_share * known
     if not (every_one or most):
         return None
+    when = "within an hour" if facts.vanished_before else "at once"
     return _refusal(
-        f"the rows of {vanished} of {facts.known_active} known active runs vanished at once "
-        "without having been deleted",
+        f"the rows of {vanished} of {known} known active runs vanished {when} without having been "
+        "deleted",
         "vanished",
         sorted(facts.vanished),
     )
 
 
-def _refusal(reason: str, kind: str, facts: Iterable[str]) -> Refusal:
+def _refusal(reason: str, kind: str, facts: Iterable[str], *, is_lasting: bool = False) -> Refusal:
     digest = hashlib.sha256("\n".join([kind, *facts]).encode("utf-8", "backslashreplace"))
-    return Refusal(plan_id=digest.hexdigest()[:8], reason=reason)
+    return Refusal(digest.hexdigest()[:8], reason, is_lasting)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow_cleanup.errors import LedgerMissing, LedgerUnwritable
+from mlflow_cleanup.errors import LedgerFull, LedgerMissing, LedgerReplaced, LedgerUnwritable
 
 FILE = "ledger.db"
-FORMAT = 1
+RESERVE = "reserve"
+_RESERVE_BYTES = 1 << 20
+"""Room that is kept for the day when the disk is full: purging, which frees the disk, has to be
+recorded first. A purge takes some 10 kB of it."""
+
+FORMAT = 2
 _BUSY_S = 10.0
 
 _TABLES = """
@@ -50,7 +56,8 @@ CREATE TABLE IF NOT EXISTS items (
     attempts INTEGER NOT NULL DEFAULT 0,
     retry_s REAL NOT NULL DEFAULT 0,
     error BLOB,
-    by_hand INTEGER NOT NULL DEFAULT 0
+    by_hand INTEGER NOT NULL DEFAULT 0,
+    deleted_at TEXT
 );
 CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
 CREATE INDEX IF NOT EXISTS items_by_entity ON items (entity_id);
@@ -69,9 +76,10 @@ CREATE TABLE IF NOT EXISTS history (
 CREATE TABLE IF NOT EXISTS refusals (
     plan_id TEXT PRIMARY KEY,
     at TEXT NOT NULL,
-    reason TEXT NOT NULL,
+    reason BLOB NOT NULL,
     answer TEXT,
-    is_current INTEGER NOT NULL DEFAULT 1
+    is_current INTEGER NOT NULL DEFAULT 1,
+    is_lasting INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY,
@@ -82,9 +90,17 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS roots (
     path BLOB PRIMARY KEY,
     is_marked INTEGER NOT NULL DEFAULT 0,
-    problem TEXT
+    problem BLOB
 );
 """
+
+_UPGRADES = {
+    1: (
+        "ALTER TABLE items ADD COLUMN deleted_at TEXT",
+        "ALTER TABLE refusals ADD COLUMN is_lasting INTEGER NOT NULL DEFAULT 0",
+    ),
+}
+"""What makes a ledger of each earlier format one of the next."""
 
 
 class LedgerFile:
@@ -92,6 +108,7 @@ class LedgerFile:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path, self.connection = path, connection
+        self._file = os.stat(path)
 
     @classmethod
     def open_to_write(cls, state_dir: Path) -> LedgerFile:
@@ -99,17 +116,17 @@ class LedgerFile:
         path = state_dir / FILE
         try:
             state_dir.mkdir(exist_ok=True)
-            connection = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(_TABLES)
+            try:
+                connection = _connect_writer(path)
+            except sqlite3.OperationalError:
+                if not give_up_reserve(state_dir):
+                    raise
+                connection = _connect_writer(path)
             _require_format(connection, path)
+            connection.row_factory = sqlite3.Row
+            return cls(path, connection)
         except (sqlite3.Error, OSError) as error:
             raise LedgerUnwritable(str(path), str(error)) from error
-        connection.row_factory = sqlite3.Row
-        return cls(path, connection)
 
     @classmethod
     def open_to_read(cls, state_dir: Path) -> LedgerFile:
@@ -131,6 +148,7 @@ class LedgerFile:
         if self.connection.in_transaction:
             yield self.connection
             return
+        self._require_same_file()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -141,11 +159,56 @@ class LedgerFile:
             self.connection.commit()
         except sqlite3.Error as error:
             self.connection.rollback()  # does nothing where no transaction is open
-            raise LedgerUnwritable(str(self.path), str(error)) from error
+            is_eased = "full" in str(error) and give_up_reserve(self.path.parent)
+            kind = LedgerFull if is_eased else LedgerUnwritable
+            raise kind(str(self.path), str(error)) from error
+
+    def keep_reserve(self) -> None:
+        """Keep room on the disk for recording a purge when there is no other."""
+        reserve = self.path.parent / RESERVE
+        try:
+            if not reserve.exists():
+                reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:
+            give_up_reserve(self.path.parent)  # no room for it now
+
+    def _require_same_file(self) -> None:
+        """What is written to a file that has no name any more is remembered by nobody."""
+        try:
+            is_same = os.path.samestat(os.stat(self.path), self._file)
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise LedgerReplaced(str(self.path))
 
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
+
+
+def give_up_reserve(state_dir: Path) -> bool:
+    """Give the reserved room back to the disk; False when there is none."""
+    try:
+        (state_dir / RESERVE).unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        _prepare(connection)
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
@@ -158,15 +221,33 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make what is missing, in the transaction that is open."""
+    is_new = not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone()
+    found = FORMAT if is_new else _format_of(connection)
+    if found > FORMAT:
+        return  # a later version's, and left to it
+    for earlier in range(found, FORMAT):
+        for change in _UPGRADES[earlier]:
+            connection.execute(change)
+    for table in filter(str.strip, _TABLES.split(";")):
+        connection.execute(table)
+    if is_new or found < FORMAT:
+        connection.execute("INSERT OR REPLACE INTO facts VALUES ('format', ?)", (str(FORMAT),))
+    connection.execute("INSERT OR IGNORE INTO facts VALUES ('id', ?)", (secrets.token_hex(8),))
+
+
 def _require_format(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
-    if found is None:
-        connection.execute("INSERT INTO facts VALUES ('format', ?)", (str(FORMAT),))
-    elif found[0] != str(FORMAT):
+    found = _format_of(connection)
+    if found != FORMAT:
         connection.close()
-        raise LedgerUnwritable(
-            str(path), f"its format {found[0]} is of another version of mlflow-cleanup"
-        )
+        age = "a later" if found > FORMAT else "an earlier"
+        raise LedgerUnwritable(str(path), f"its format {found} is of {age} mlflow-cleanup")
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+    return int(found[0]) if found else FORMAT
 
 
 def to_blob(text: str | None) -> bytes | None:

@@ -19,7 +19,7 @@ HELD = (ItemState.QUARANTINED, ItemState.PURGING, ItemState.CONFLICT)
 
 _COLUMNS = (
     "id, kind, entity_id, root, inside, state, reason, held, name, experiment_id, quarantined_at, "
-    "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand"
+    "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand, deleted_at"
 )
 
 _FREED = "coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0)"
@@ -35,12 +35,12 @@ class Items:
         """Enter items or their new states, all or none; on the disk when this returns."""
         with self._file.transaction() as connection:
             connection.executemany(
-                f"INSERT INTO items ({_COLUMNS}) VALUES ({', '.join('?' * 19)}) "  # noqa: S608
+                f"INSERT INTO items ({_COLUMNS}) VALUES ({', '.join('?' * 20)}) "  # noqa: S608
                 "ON CONFLICT (id) DO UPDATE SET state = excluded.state, held = excluded.held, "
                 "quarantined_at = excluded.quarantined_at, quarantined_s = excluded.quarantined_s, "
                 "settled_s = excluded.settled_s, files = excluded.files, bytes = excluded.bytes, "
                 "attempts = excluded.attempts, retry_s = excluded.retry_s, error = excluded.error, "
-                "by_hand = excluded.by_hand",
+                "by_hand = excluded.by_hand, deleted_at = excluded.deleted_at",
                 [_row(item, aged_s) for item in items],
             )
 
@@ -70,6 +70,22 @@ class Items:
             "state = 'quarantined' OR (state IN ('purged', 'abandoned') AND settled_s >= ?)",
             [aged_s],
         )
+
+    def roots_held(self) -> set[str]:
+        """Name the artifact roots that hold items, or may after a crash."""
+        marks = ", ".join("?" * len({*HELD, *OPEN}))
+        rows = self._file.connection.execute(
+            f"SELECT DISTINCT root FROM items WHERE state IN ({marks})",  # noqa: S608
+            [state.value for state in {*HELD, *OPEN}],
+        )
+        return {to_text(row[0]) or "" for row in rows}
+
+    def move_root(self, was: str, is_now: str) -> None:
+        """Let every item of an artifact root follow it to its new place."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE items SET root = ? WHERE root = ?", (to_blob(is_now), to_blob(was))
+            )
 
     def count(self) -> dict[ItemState, tuple[int, Size]]:
         """Return for each state how many items there are and their measured size."""
@@ -121,11 +137,12 @@ def _row(item: Item, aged_s: float) -> tuple[object, ...]:
         item.retry_s,
         to_blob(item.error),
         int(item.by_hand),
+        item.deleted_at.isoformat() if item.deleted_at else None,
     )
 
 
 def _item(row: sqlite3.Row) -> Item:
-    at, files = row["quarantined_at"], row["files"]
+    files = row["files"]
     return Item(
         id=row["id"],
         entity=Entity(EntityKind(row["kind"]), row["entity_id"]),
@@ -137,7 +154,8 @@ def _item(row: sqlite3.Row) -> Item:
         held=Held(row["held"]),
         name=to_text(row["name"]),
         experiment_id=row["experiment_id"],
-        quarantined_at=datetime.fromisoformat(at) if at else None,
+        deleted_at=_date(row["deleted_at"]),
+        quarantined_at=_date(row["quarantined_at"]),
         quarantined_s=row["quarantined_s"],
         size=None if files is None else Size(files, row["bytes"]),
         attempts=row["attempts"],
@@ -145,3 +163,7 @@ def _item(row: sqlite3.Row) -> Item:
         error=to_text(row["error"]),
         by_hand=bool(row["by_hand"]),
     )
+
+
+def _date(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -66,12 +66,21 @@ class Refusals:
             ).fetchone()
             if row is not None and row["is_current"]:
                 return row["answer"], False
-            connection.execute("UPDATE refusals SET is_current = 0 WHERE answer IS NULL")
             connection.execute(
-                "INSERT INTO refusals (plan_id, at, reason) VALUES (?, ?, ?) ON CONFLICT (plan_id) "
-                "DO UPDATE SET at = excluded.at, reason = excluded.reason, answer = NULL, "
-                "is_current = 1",
-                (refusal.plan_id, at.isoformat(), refusal.reason),
+                # One that lasts gives way only to what is said anew of the same.
+                "UPDATE refusals SET is_current = 0 WHERE answer IS NULL AND is_lasting <= ?",
+                (int(refusal.is_lasting),),
+            )
+            connection.execute(
+                "INSERT INTO refusals (plan_id, at, reason, is_lasting) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (plan_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, "
+                "answer = NULL, is_current = 1",
+                (
+                    refusal.plan_id,
+                    at.isoformat(),
+                    to_blob(refusal.reason),
+                    int(refusal.is_lasting),
+                ),
             )
         return None, True
 
@@ -91,14 +100,25 @@ class Refusals:
             connection.execute(
                 "UPDATE refusals SET answer = 'accepted' WHERE is_current AND answer = 'confirmed'"
             )
-        return [Refusal(row["plan_id"], row["reason"]) for row in rows]
+        return [_refusal(row) for row in rows]
+
+    def lasting(self) -> list[Refusal]:
+        """Return the refusals that stand until answered, though their signs may be gone."""
+        rows = self._file.connection.execute(
+            "SELECT * FROM refusals WHERE is_current AND is_lasting "
+            "AND coalesce(answer, '') <> 'accepted'"
+        )
+        return [_refusal(row) for row in rows]
 
     def keep_only(self, plan_ids: AbstractSet[str], problems: Sequence[str] = ()) -> None:
         """Let go of refusals whose situation is over, and of the answers to them.
 
         While there are `problems`, which are refused without a choice, nothing is let go of.
         """
-        rows = self._file.connection.execute("SELECT plan_id FROM refusals WHERE is_current")
+        rows = self._file.connection.execute(
+            "SELECT plan_id FROM refusals WHERE is_current "
+            "AND NOT (is_lasting AND coalesce(answer, '') <> 'accepted')"
+        )
         over = [] if problems else [row[0] for row in rows if row[0] not in plan_ids]
         if over:
             with self._file.transaction() as connection:
@@ -120,7 +140,7 @@ class Refusals:
         ).fetchone()
         if row is None:
             return None
-        return OpenRefusal(Refusal(row["plan_id"], row["reason"]), row["at"], row["answer"])
+        return OpenRefusal(_refusal(row), row["at"], row["answer"])
 
     def answer(self, plan_id: str, answer: str) -> bool:
         """Take down the operator's answer; False when no such refusal stands."""
@@ -183,6 +203,10 @@ class Requests:
                 "DELETE FROM requests WHERE id = ? AND outcome IS NULL", (request_id,)
             )
             return gone.rowcount > 0
+
+
+def _refusal(row: sqlite3.Row) -> Refusal:
+    return Refusal(row["plan_id"], to_text(row["reason"]) or "", bool(row["is_lasting"]))
 
 
 def _event_row(event: Event) -> tuple[object, ...]:

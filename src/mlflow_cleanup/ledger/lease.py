@@ -1,10 +1,16 @@
-"""Holding the lease is what permits acting: one process for each state directory."""
+"""Holding the lease is what permits acting: one process for each tracking database.
+
+Two locks: one in the state directory, and one where the state directory lies by default, beside the
+database, so that two state directories do not make two holders. Where nothing may be written beside
+the database the first must do.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,7 +18,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from mlflow_cleanup.errors import LeaseHeld, LedgerUnwritable
+from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LedgerUnwritable
 
 LOCK_FILE = "lease.lock"
 HOLDER_FILE = "lease.json"
@@ -34,45 +40,40 @@ class Holder:
 
 
 class Lease:
-    """The operating system's lock on `lease.lock`; it ends with the process, however that ends."""
+    """The operating system's locks on `lease.lock`; they end with the process, however it ends.
 
-    def __init__(self, state_dir: Path, what: str) -> None:
-        self._state_dir, self._what = state_dir, what
-        self._lock = FileLock(state_dir / LOCK_FILE, thread_local=False)
+    `places` are the state directory and, where that is another, the database's default one.
+    """
+
+    def __init__(self, places: Sequence[Path], what: str) -> None:
+        self._what, self._places = what, list(dict.fromkeys(places))
+        self._held: list[_Lock] = []
 
     @property
     def is_held(self) -> bool:
         """Tell whether this object holds it."""
-        return self._lock.is_locked
+        return bool(self._held)
 
     def acquire(self) -> None:
         """Take the lease; raises LeaseHeld naming the holder."""
         try:
-            self._state_dir.mkdir(exist_ok=True)
-            self._lock.acquire(timeout=WAIT_S, poll_interval=0.05)
-        except Timeout as error:
-            raise LeaseHeld(
-                str(read_holder(self._state_dir) or "unknown"), str(self._state_dir)
-            ) from error
-        except OSError as error:
-            raise LedgerUnwritable(str(self._state_dir), str(error)) from error
-        holder = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "what": self._what,
-        }
-        try:
-            (self._state_dir / HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
-        except OSError as error:
-            self._lock.release()
-            raise LedgerUnwritable(str(self._state_dir / HOLDER_FILE), str(error)) from error
+            for place in self._places:
+                is_needed = place == self._places[0]
+                if is_needed or os.access(place.parent, os.W_OK | os.X_OK):
+                    self._held.append(_Lock(place, self._what))
+        except BaseException:
+            self.release()
+            raise
+
+    def verify(self) -> None:
+        """Raise LeaseLost when a lock file is not the one any more that was locked."""
+        for lock in self._held:
+            lock.verify()
 
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
-        if self._lock.is_locked:
-            (self._state_dir / HOLDER_FILE).unlink(missing_ok=True)
-            self._lock.release()
+        while self._held:
+            self._held.pop().release()
 
     def __enter__(self) -> Lease:
         self.acquire()
@@ -85,6 +86,45 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class _Lock:
+    """One locked file, with a note of the holder beside it."""
+
+    def __init__(self, place: Path, what: str) -> None:
+        self._path, self._note = place / LOCK_FILE, place / HOLDER_FILE
+        self._lock = FileLock(self._path, thread_local=False)
+        try:
+            place.mkdir(exist_ok=True)
+            self._lock.acquire(timeout=WAIT_S, poll_interval=0.05)
+        except Timeout as error:
+            raise LeaseHeld(str(read_holder(place) or "unknown"), str(place)) from error
+        except OSError as error:
+            raise LedgerUnwritable(str(place), str(error)) from error
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "what": what,
+        }
+        try:
+            self._file = os.stat(self._path)
+            self._note.write_text(json.dumps(holder), encoding="utf-8")
+        except OSError as error:
+            self._lock.release()
+            raise LedgerUnwritable(str(self._note), str(error)) from error
+
+    def verify(self) -> None:
+        try:
+            is_same = os.path.samestat(os.stat(self._path), self._file)
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise LeaseLost(str(self._path))
+
+    def release(self) -> None:
+        self._note.unlink(missing_ok=True)
+        self._lock.release()
 
 
 def current_holder(state_dir: Path) -> Holder | None:

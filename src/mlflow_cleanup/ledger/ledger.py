@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class Ledger:
         if stored is None:
             return None
         told = json.loads(stored)
-        return BackendIdentity(told["anchors"], told["change_count"])
+        return BackendIdentity(**told)
 
     def set_identity(self, identity: BackendIdentity | None) -> None:
         """Remember what the tracking database is recognised by; None: as if it was never seen."""
@@ -117,8 +118,27 @@ class Ledger:
             with self._file.transaction() as connection:
                 connection.execute("DELETE FROM facts WHERE name = 'identity'")
             return
-        told = {"anchors": dict(identity.anchors), "change_count": identity.change_count}
-        self.set_fact("identity", json.dumps(told))
+        self.set_fact("identity", json.dumps(asdict(identity)))
+
+    def vanished_within(self, window: timedelta, now: Moment) -> int:
+        """Count the active runs whose rows vanished unexplained within `window`."""
+        since_s = now.aged_s - window.total_seconds()
+        return sum(count for at_s, count in self._vanished() if at_s >= since_s)
+
+    def note_vanished(self, count: int, window: timedelta, now: Moment) -> None:
+        """Add to that count, letting go of what is older than the window."""
+        if count:
+            since_s = now.aged_s - window.total_seconds()
+            recent = [pair for pair in self._vanished() if pair[0] >= since_s]
+            self.set_fact("vanished", json.dumps([*recent, (now.aged_s, count)]))
+
+    def forget_vanished(self) -> None:
+        """Begin that count anew: an operator said that it was meant."""
+        self.set_fact("vanished", "[]")
+
+    def _vanished(self) -> list[tuple[float, int]]:
+        stored = self.fact("vanished")
+        return [(at_s, count) for at_s, count in json.loads(stored)] if stored else []
 
     @property
     def watching(self) -> dict[str, Any] | None:
@@ -130,11 +150,16 @@ class Ledger:
         """Say what is watched, for `status`."""
         self.set_fact("watching", json.dumps(told))
 
+    @property
+    def id(self) -> str:
+        """The ledger's own name, given to it when it was made; copies of it have the same."""
+        return self.fact("id") or ""
+
     def roots(self) -> dict[str, KnownRoot]:
         """Return every artifact root ever used, by path."""
         rows = self._file.connection.execute("SELECT * FROM roots ORDER BY path")
         known = [
-            KnownRoot(to_text(row["path"]) or "", bool(row["is_marked"]), row["problem"])
+            KnownRoot(to_text(row["path"]) or "", bool(row["is_marked"]), to_text(row["problem"]))
             for row in rows
         ]
         return {root.path: root for root in known}
@@ -145,8 +170,12 @@ class Ledger:
             connection.execute(
                 "INSERT INTO roots VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
                 "is_marked = excluded.is_marked, problem = excluded.problem",
-                (to_blob(path), int(is_marked), problem),
+                (to_blob(path), int(is_marked), to_blob(problem)),
             )
+
+    def keep_reserve(self) -> None:
+        """Keep room on the disk for recording a purge when there is no other."""
+        self._file.keep_reserve()
 
     def close(self) -> None:
         """Close the file."""

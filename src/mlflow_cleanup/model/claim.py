@@ -34,8 +34,9 @@ class Claim:
 class ClaimIndex:
     """Every live claim at one moment, asked in O(depth + log n).
 
-    `containers` are live entities that hold others (experiments): they protect what they equal or
-    lie inside of, but not what they contain, as everything lies in some experiment's directory.
+    `containers` are live entities that hold others (experiments) or may be as large as a disk
+    (datasets that live runs used): they protect what they equal or lie inside of, but not what they
+    contain, as everything lies in some experiment's directory.
     `fold` maps a path to the form under which two spellings of one place are equal: identity on
     case-sensitive file systems, case and Unicode folding elsewhere.
     """
@@ -60,6 +61,8 @@ class ClaimIndex:
         for claim in self.containers:
             for path in claim.paths:
                 inner.setdefault(self.fold(path), claim)
+            for run_id in claim.mentioned_runs():
+                self._by_run.setdefault(run_id, claim)
         self._inner, self._sorted = inner, sorted(inner)
         self.claims = self.containers = ()
 

@@ -14,6 +14,7 @@ class EntityKind(str, Enum):
     MODEL_VERSION = "model version"
     TRACE = "trace"
     EXPERIMENT = "experiment"
+    DATASET = "dataset"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +26,11 @@ class Entity:
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.id}"
+
+
+def plain(value: object) -> str:
+    """Make text printable: a client may have put anything there, and such an id fits no place."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def run(run_id: str) -> Entity:

@@ -31,6 +31,7 @@ class EventKind(str, Enum):
     FORGOTTEN = "forgotten"
     RECOVERED = "recovered"
     ADOPTED = "adopted"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ class Item:
     """One location taken out of use.
 
     `quarantined_s` is ledger time, the only measure of retention; `quarantined_at` is for people.
-    `size` is None until measured. `retry_s` is ledger time before which a failed purge waits.
+    `deleted_at` is when MLflow says that its entity was deleted. `size` is None until measured.
+    `retry_s` is ledger time before which a failed purge waits.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Item:
     held: Held = Held.TRASH
     name: str | None = None
     experiment_id: str | None = None
+    deleted_at: datetime | None = None
     quarantined_at: datetime | None = None
     quarantined_s: float = 0.0
     size: Size | None = None

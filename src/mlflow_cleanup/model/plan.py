@@ -29,7 +29,8 @@ class Plan:
     """The steps of one cycle, in the order in which they are carried out.
 
     `restore` goes first, as somebody is waiting for those bytes; `purge` goes last. `hold_again`
-    are rests of a colliding restore whose entity is gone again: their retention begins anew.
+    are rests of a colliding restore whose entity is gone again, and what was restored and deleted
+    once more unseen: their retention begins anew.
     """
 
     restore: tuple[Item, ...] = ()
@@ -44,8 +45,10 @@ class Refusal:
     """Why a safeguard refuses everything, until an operator has confirmed `plan_id`.
 
     The id is made from the facts, so the same situation has the same id in every cycle, and a
-    confirmation holds for that situation only.
+    confirmation holds for that situation only. One that `is_lasting` stands until somebody answers,
+    though its signs may go by themselves.
     """
 
     plan_id: str
     reason: str
+    is_lasting: bool = False

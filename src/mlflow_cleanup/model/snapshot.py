@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from mlflow_cleanup.model.claim import ClaimIndex
 
@@ -25,6 +26,18 @@ class RunRow:
     deleted_ms: int | None = None
 
     @property
+    def deleted_at(self) -> datetime | None:
+        """When it was deleted (UTC), None where that is not known."""
+        try:
+            return (
+                None
+                if self.deleted_ms is None
+                else datetime.fromtimestamp(self.deleted_ms / 1000, timezone.utc)
+            )
+        except (OverflowError, ValueError, OSError):
+            return None  # a number that is no date says nothing about the run
+
+    @property
     def is_deleted(self) -> bool:
         """Tell whether MLflow calls the run deleted; every other stage is a live one."""
         return self.lifecycle_stage == "deleted"
@@ -36,11 +49,14 @@ class BackendIdentity:
 
     `anchors` maps the ids of the oldest experiments to their creation time in ms (None before
     MLflow 1.30). `change_count` is SQLite's file change counter, which only grows while the file
-    lives on; None where there is no such counter.
+    lives on; None where there is no such counter. `file` is device and inode; `schema_count` the
+    schema cookie, which SQLite's backup API and VACUUM count up though the schema stays the same.
     """
 
     anchors: Mapping[str, int | None]
     change_count: int | None = None
+    file: str | None = None
+    schema_count: int | None = None
 
     def is_same_as(self, other: BackendIdentity) -> bool:
         """Tell whether both can be one database: some oldest experiment is the same in both."""
@@ -49,6 +65,18 @@ class BackendIdentity:
         if not dated or not others:
             return True  # nothing to tell by; vanished rows are what would be noticed then
         return any(others.get(id_) == at for id_, at in dated.items())
+
+    def went_back(self, found: BackendIdentity) -> bool:
+        """Tell whether the change counter fell, which it does not while a database lives on."""
+        known, now = self.change_count, found.change_count
+        return known is not None and now is not None and now < known
+
+    def was_written_over(self, found: BackendIdentity) -> bool:
+        """Tell whether the file is another one, or all of its pages were written anew."""
+        return any(
+            None not in pair and pair[0] != pair[1]
+            for pair in ((self.file, found.file), (self.schema_count, found.schema_count))
+        )
 
     def __str__(self) -> str:
         first = min(self.anchors.items(), default=("none", None))

@@ -64,7 +64,7 @@ class MLflowDatabaseMonitor:
         self.clock: Callable[[], Reading] = read_clocks
         self._on_event = on_event
         self._calls = Calls()
-        self._lease = Lease(self.settings.state_dir, "mlflow-cleanup monitor")
+        self._lease = Lease(self.settings.lease_places, "mlflow-cleanup monitor")
         self._threads: list[threading.Thread] = []
 
     @property
@@ -91,7 +91,7 @@ class MLflowDatabaseMonitor:
         workplace = Workplace(
             self.settings, ledger, tell=self._tell, clock=self.clock, stop=self._calls.stop
         )
-        cleaner = Cleaner(self.settings, self._calls, workplace)
+        cleaner = Cleaner(self.settings, self._calls, workplace, self._lease.verify)
         cleaner.publish()
         self._threads = [Watcher(self.settings, self._calls), cleaner]
         for thread in self._threads:

@@ -20,6 +20,8 @@ class Calls:
 
     `wake` is for the watcher: look now. `work` is for the cleaner: there is something to do; with
     `urgent` something that a purge must make way for, with `everything` more than what changed.
+    `has_read` says that the watcher compared with known runs that a cycle may be changing just
+    then; `read_again` asks it to compare once more.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -27,6 +29,8 @@ class Calls:
     work: threading.Event = field(default_factory=threading.Event)
     urgent: threading.Event = field(default_factory=threading.Event)
     everything: threading.Event = field(default_factory=threading.Event)
+    has_read: threading.Event = field(default_factory=threading.Event)
+    read_again: threading.Event = field(default_factory=threading.Event)
     last_known_runs: frozenset[str] = frozenset()
     known_others: frozenset[str] = frozenset()
 

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 from mlflow_cleanup.config import Settings
@@ -38,8 +39,15 @@ _PURGE_SLICE_S = 0.25
 class Cleaner(threading.Thread):
     """A daemon thread around one `Cycle`."""
 
-    def __init__(self, settings: Settings, calls: Calls, workplace: Workplace) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        calls: Calls,
+        workplace: Workplace,
+        verify_lease: Callable[[], None],
+    ) -> None:
         super().__init__(name="mlflow-cleanup-cleaner", daemon=True)
+        self._verify_lease = verify_lease
         self._settings, self._calls, self._workplace = settings, calls, workplace
         self._cycle = Cycle(workplace)
         self._complaint: str | None = None
@@ -50,8 +58,11 @@ class Cleaner(threading.Thread):
 
     def publish(self) -> None:
         """Give the watcher the known runs as they are now."""
-        known = self._workplace.ledger.known
-        self._calls.known_others, self._calls.last_known_runs = known.others, known.active
+        known, calls = self._workplace.ledger.known, self._calls
+        calls.known_others, calls.last_known_runs = known.others, known.active
+        if calls.has_read.is_set():
+            calls.read_again.set()
+            calls.wake.set()
 
     def run(self) -> None:
         """Wait for a call or for the upkeep's time, and run a cycle, until asked to stop."""
@@ -73,6 +84,7 @@ class Cleaner(threading.Thread):
         calls.work.clear()
         calls.urgent.clear()
         if not os.path.exists(self._settings.database):
+            self._due_s = None
             return None
         if not is_called or calls.everything.is_set() or self._failures:
             calls.everything.clear()
@@ -107,11 +119,13 @@ class Cleaner(threading.Thread):
         else:
             self._recovered()
         with suppress(Exception):  # told by the next turn, which meets the same
+            self._verify_lease()
             answer_requests(self._cycle, self._workplace)
             self.publish()
 
     def _run_cycle(self, scope: Scope) -> None:
         begun, self._scope = time.monotonic(), scope
+        self._calls.has_read.clear()
         urgent = self._calls.urgent
         self._workplace.is_called = lambda: (
             urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
@@ -119,6 +133,7 @@ class Cleaner(threading.Thread):
         self._due_s = None  # a cycle that fails or is refused must not be repeated for its sake
         if not os.path.exists(self._settings.database):
             return
+        self._verify_lease()
         self._cycle.run(scope)
         self._due_s = self._cycle.next_due_s()
         if scope is Scope.EVERYTHING:

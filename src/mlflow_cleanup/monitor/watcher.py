@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.decide.departures import compare
@@ -33,16 +34,20 @@ class Watcher(threading.Thread):
             self._watch_files(events)
             is_woken = False
             while not calls.stop.is_set():
-                if is_woken:
+                if is_woken and not calls.read_again.is_set():
                     probe.settle(calls.stop.wait)
-                self._turn(probe)
+                with suppress(Exception):  # the cleaner meets what matters of it, and tells
+                    self._turn(probe)
                 calls.stop.wait(self._budget.wait_s())
                 is_woken = calls.wake.wait(self._settings.poll_interval_s)
                 calls.wake.clear()
         probe.close()
 
     def _turn(self, probe: ChangeProbe) -> None:
-        if probe.changed() or self._is_unread:
+        is_asked = self._calls.read_again.is_set()
+        self._calls.read_again.clear()
+        if probe.changed() or self._is_unread or is_asked:
+            self._is_unread = True
             with self._budget.spend():
                 self._is_unread = not self._read()
         if (mark := mark_of(self._wake_file)) != self._wake_mark:
@@ -55,6 +60,7 @@ class Watcher(threading.Thread):
         calls = self._calls
         if not os.path.exists(self._settings.database):
             return False
+        calls.has_read.set()
         try:
             heads = self._tracking.heads()
         except TrackingUnreadable:

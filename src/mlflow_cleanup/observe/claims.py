@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -68,7 +69,7 @@ def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
         return Claimed([], [], frozenset(), tuple(problems))
     return Claimed(
         claims=list(chain(reader.claims(), reader.completed(more))),
-        containers=list(reader.experiments()),
+        containers=[*reader.experiments(), *reader.datasets()],
         pinned=reader.pins(),
         problems=(),
     )
@@ -111,6 +112,30 @@ class Reader:
             "experiments", "experiment_id", "artifact_location", where=live
         ):
             yield self._claim(EntityKind.EXPERIMENT, id_, place)
+
+    def datasets(self) -> Iterator[Claim]:
+        """Read where the datasets lie that live runs used: they can be another run's artifacts."""
+        if not self._layout.has("inputs", "source_type", "source_id", "destination_id"):
+            return
+        if not self._layout.has("datasets", "dataset_uuid", "name", "dataset_source"):
+            return
+        used = table("inputs", *map(column, ("source_type", "source_id", "destination_id")))
+        data = table("datasets", *map(column, ("dataset_uuid", "name", "dataset_source")))
+        by = table("runs", column("run_uuid"), column("lifecycle_stage"))
+        query = (
+            select(data.c.name, data.c.dataset_source)
+            .distinct()
+            .select_from(used)
+            .join(data, data.c.dataset_uuid == used.c.source_id)
+            .join(by, by.c.run_uuid == used.c.destination_id)
+            .where(used.c.source_type == "DATASET")
+            .where(func.coalesce(by.c.lifecycle_stage, "active") != "deleted")
+        )
+        for name, source in self._connection.execute(query):
+            for text in _strings(_text(source)):
+                yield self._claim(EntityKind.DATASET, name, text)
+                for referred in self._referred(text):
+                    yield self._claim(EntityKind.DATASET, name, referred)
 
     def pins(self) -> frozenset[Entity]:
         """Read which runs an operator pinned, by themselves or with their experiment."""
@@ -205,6 +230,24 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return value if isinstance(value, str) else ""
+
+
+def _strings(source: str) -> list[str]:
+    """List every string in a dataset's source: JSON, whose keys are the source's business."""
+    try:
+        pending = [json.loads(source)]
+    except (ValueError, RecursionError):
+        return [source]
+    found: list[str] = []
+    while pending:
+        match pending.pop():
+            case str() as text:
+                found.append(text)
+            case dict() as mapping:
+                pending += mapping.values()
+            case list() as items:
+                pending += items
+    return found
 
 
 def _can_be_asked_for(value: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, inspect, text
 
+from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
 
 # Every schema revision from MLflow's first up to 3.17, in order.
@@ -35,6 +36,8 @@ _CLAIMING_TABLES = (
     "logged_models",
     "trace_info",
     "trace_tags",
+    "datasets",
+    "inputs",
 )
 
 _REVISION_TABLE = "alembic_version"
@@ -76,5 +79,5 @@ def read_schema(connection: Connection, columns: Columns) -> Schema:
     if _REVISION_TABLE not in columns:
         return Schema(NO_REVISION, is_known=False)
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    revision = NO_REVISION if found is None else str(found)
+    revision = NO_REVISION if found is None else plain(found)
     return Schema(revision, revision in KNOWN_REVISIONS)

@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
@@ -50,8 +51,12 @@ class TrackingDatabase:
 
     def heads(self) -> Heads:
         """Read which runs are active and which are deleted."""
-        with self._read() as (connection, _):
-            return _heads(connection)
+        return self.glance()[0]
+
+    def glance(self) -> tuple[Heads, BackendIdentity]:
+        """Read which runs are active and deleted, and by what this database is recognised."""
+        with self._read() as (connection, layout):
+            return _heads(connection), self._identity(connection, layout)
 
     def rows(self, run_ids: Collection[str]) -> dict[str, RunRow]:
         """Read the rows of the given runs, those that are there."""
@@ -114,8 +119,7 @@ class TrackingDatabase:
 
     def _known_layout(self, connection: Connection) -> Layout:
         """Look at the tables again only when SQLite says that they changed."""
-        version = int(connection.exec_driver_sql("PRAGMA schema_version").scalar() or 0)
-        read_from = (sqlite.file_id(self.path), version)
+        read_from = (sqlite.file_id(self.path), _schema_count(connection))
         if self._columns is None or self._columns_of != read_from:
             self._columns, self._columns_of = read_columns(connection), read_from
         # The revision is a row: it changes without the schema's version.
@@ -136,8 +140,18 @@ class TrackingDatabase:
                 .limit(_ANCHORS)
             )
             for id_, at in connection.execute(oldest):
-                anchors[str(id_)] = at if isinstance(at, int) else None
-        return BackendIdentity(anchors, sqlite.change_counter(self.path))
+                anchors[plain(id_)] = at if isinstance(at, int) else None
+        file = sqlite.file_id(self.path)
+        return BackendIdentity(
+            anchors,
+            change_count=sqlite.change_counter(self.path),
+            file=f"{file[0]}:{file[1]}" if file else None,
+            schema_count=_schema_count(connection),
+        )
+
+
+def _schema_count(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA schema_version").scalar() or 0)
 
 
 def _heads(connection: Connection) -> Heads:
@@ -160,9 +174,9 @@ def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> d
         for row in connection.execute(query, {"ids": some}):
             found[plain(row.run_uuid)] = RunRow(
                 run_id=plain(row.run_uuid),
-                experiment_id=str(row.experiment_id),
+                experiment_id=plain(row.experiment_id),
                 artifact_uri=row.artifact_uri if isinstance(row.artifact_uri, str) else None,
-                lifecycle_stage=str(row.lifecycle_stage),
+                lifecycle_stage=plain(row.lifecycle_stage),
                 status=row.status if isinstance(row.status, str) else None,
                 name=row.name if isinstance(row.name, str) else None,
                 deleted_ms=row.deleted_time if isinstance(row.deleted_time, int) else None,
@@ -192,8 +206,3 @@ def _batches(items: Collection[str], size: int) -> Iterator[Sequence[str]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def plain(value: object) -> str:
-    """Make an id printable: a client may have put anything there, and such an id fits no place."""
-    return str(value).encode("utf-8", "backslashreplace").decode()

@@ -87,5 +87,6 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.RECOVERED: lambda event: (
         f"{_subject(event)}: a move that was interrupted is finished"
     ),
+    EventKind.MOVED: lambda event: f"the artifact root {event.detail}; its trash came along",
     EventKind.ADOPTED: lambda event: f"artifact root {event.detail} now belongs to this database",
 }

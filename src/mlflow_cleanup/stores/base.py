@@ -58,7 +58,11 @@ class ArtifactStore(Protocol):
         ...
 
     def mark(self) -> None:
-        """Write the owner marker where there is none yet."""
+        """Write the owner marker where there is none yet, or where ours says something outdated."""
+        ...
+
+    def moved_from(self) -> str | None:
+        """Return where the root was when its marker was written; None: here, or it has none."""
         ...
 
     def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:

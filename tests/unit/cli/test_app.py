@@ -158,7 +158,7 @@ def test_what_is_not_clear_is_not_done(ledger: Path, words: Sequence[str]) -> No
 
 def test_a_held_lease_is_told(ledger: Path) -> None:
     """A verb that has to act says who is at work and ends with code 5."""
-    with Lease(ledger, "the other one"):
+    with Lease([ledger], "the other one"):
         said = say("adopt", "mlartifacts")
 
     assert said.exit_code == 5

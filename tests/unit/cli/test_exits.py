@@ -18,7 +18,10 @@ from mlflow_cleanup.errors import (
     FailedThere,
     ForeignOwner,
     LeaseHeld,
+    LeaseLost,
+    LedgerFull,
     LedgerMissing,
+    LedgerReplaced,
     LedgerUnwritable,
     NotAnswered,
     NotATrackingDatabase,
@@ -52,7 +55,10 @@ CASES = [
     (NotAnswered("why"), 3),
     (PlanRefused("1f2e", "why"), 4),
     (Forgotten("1f2e", "why"), 4),
+    (LedgerFull("/ledger", "why"), 3),
+    (LedgerReplaced("/ledger"), 3),
     (LeaseHeld("somebody", "/state"), 5),
+    (LeaseLost("/state/lease.lock"), 5),
 ]
 NAMES = [type(error).__name__ for error, _ in CASES]
 

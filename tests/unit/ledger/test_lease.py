@@ -18,7 +18,7 @@ _HOLD = """
 import sys
 from pathlib import Path
 from mlflow_cleanup.ledger.lease import Lease
-lease = Lease(Path(sys.argv[1]), "telling holder")
+lease = Lease([Path(sys.argv[1])], "telling holder")
 lease.acquire()
 print("held", flush=True)
 sys.stdin.read()
@@ -45,8 +45,8 @@ def held_elsewhere(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_only_one_holds_it(state_dir: Path) -> None:
     """A second one in the same process is refused like one in another."""
-    with Lease(state_dir, "first") as first:
-        second = Lease(state_dir, "second")
+    with Lease([state_dir], "first") as first:
+        second = Lease([state_dir], "second")
         with pytest.raises(LeaseHeld, match="first"):
             second.acquire()
         assert first.is_held
@@ -57,7 +57,7 @@ def test_refused_one_is_told_who_holds_it(state_dir: Path) -> None:
     """The error names the holder: what it is, its process, its machine."""
     with held_elsewhere(state_dir) as process:
         with pytest.raises(LeaseHeld) as caught:
-            Lease(state_dir, "second").acquire()
+            Lease([state_dir], "second").acquire()
 
         assert "telling holder" in caught.value.holder
         assert f"process {process.pid} on {socket.gethostname()}" in str(caught.value)
@@ -66,12 +66,12 @@ def test_refused_one_is_told_who_holds_it(state_dir: Path) -> None:
 
 def test_released_lease_is_free(state_dir: Path) -> None:
     """After the holder let go, the next one takes it, and no note stays."""
-    with Lease(state_dir, "first"):
+    with Lease([state_dir], "first"):
         pass
     assert current_holder(state_dir) is None
     assert not (state_dir / HOLDER_FILE).exists()
 
-    with Lease(state_dir, "second") as second:
+    with Lease([state_dir], "second") as second:
         assert second.is_held
 
 
@@ -83,7 +83,7 @@ def test_lease_of_a_killed_process_is_free(state_dir: Path) -> None:
         assert (state_dir / HOLDER_FILE).exists()
         assert current_holder(state_dir) is None
 
-        with Lease(state_dir, "second"):
+        with Lease([state_dir], "second"):
             holder = current_holder(state_dir)
     assert holder is not None
     assert (holder.what, holder.pid) == ("second", os.getpid())
@@ -99,12 +99,12 @@ def test_looking_who_holds_it_takes_nothing(state_dir: Path) -> None:
         assert holder is not None
         assert holder.pid == process.pid
         with pytest.raises(LeaseHeld):
-            Lease(state_dir, "second").acquire()
+            Lease([state_dir], "second").acquire()
 
 
 def test_releasing_what_is_not_held_is_harmless(state_dir: Path) -> None:
     """Neither before it was taken nor twice."""
-    lease = Lease(state_dir, "first")
+    lease = Lease([state_dir], "first")
     lease.release()
     lease.acquire()
     lease.release()
@@ -125,15 +125,15 @@ def test_note_that_cannot_be_read_names_nobody(state_dir: Path, note: str) -> No
 def test_state_directory_that_cannot_be_made_is_an_error_of_ours(tmp_path: Path) -> None:
     """No parent directory: said as what it is."""
     with pytest.raises(LedgerUnwritable):
-        Lease(tmp_path / "missing" / "state", "first").acquire()
+        Lease([tmp_path / "missing" / "state"], "first").acquire()
 
 
 def test_lease_without_its_note_is_not_taken(state_dir: Path) -> None:
     """Where the note cannot be written nothing is held, and the error is ours."""
     (state_dir / HOLDER_FILE).mkdir(parents=True)
     with pytest.raises(LedgerUnwritable):
-        Lease(state_dir, "first").acquire()
+        Lease([state_dir], "first").acquire()
 
     (state_dir / HOLDER_FILE).rmdir()
-    with Lease(state_dir, "second") as second:
+    with Lease([state_dir], "second") as second:
         assert second.is_held

@@ -161,11 +161,11 @@ def test_a_text_may_name_several_runs() -> None:
     assert index.on_run(OTHER) is not None
 
 
-def test_containers_hold_no_run_by_name() -> None:
-    """An experiment placed inside a run's directory protects by place only."""
-    held = Claim(Entity(EntityKind.EXPERIMENT, "1"), f"/r/{RUN}/artifacts", ())
+def test_containers_hold_runs_by_name_too() -> None:
+    """A dataset of a live run that names another run keeps that one, wherever it lies."""
+    held = Claim(Entity(EntityKind.DATASET, "train"), f"runs:/{RUN}/data.csv", ())
 
-    assert ClaimIndex([], [held]).on_run(RUN) is None
+    assert ClaimIndex([], [held]).on_run(RUN) is not None
 
 
 def test_claims_may_be_given_once_as_they_are_read() -> None:

@@ -15,8 +15,9 @@ VERSIONS = pytest.mark.parametrize("version", REVISIONS)
 CLAIMING = {"runs", "tags", "experiments", "experiment_tags", "model_versions"}
 SINCE = {
     "1.27": CLAIMING,
-    "2.14": CLAIMING | {"trace_info", "trace_tags"},
-    "3.0": CLAIMING | {"trace_info", "trace_tags", "logged_models"},
+    "2.10": CLAIMING | {"datasets", "inputs"},
+    "2.14": CLAIMING | {"datasets", "inputs", "trace_info", "trace_tags"},
+    "3.0": CLAIMING | {"datasets", "inputs", "trace_info", "trace_tags", "logged_models"},
 }
 
 

@@ -159,7 +159,7 @@ def test_the_status_text_is_made_of_the_same_values(tmp_path: Path, ledger: Ledg
 def test_the_status_names_who_holds_the_lease(tmp_path: Path, ledger: Ledger) -> None:
     """A running monitor is named by its command and process; a free lease is nobody's."""
     watch(ledger)
-    with Lease(tmp_path, "mlflow-cleanup monitor"):
+    with Lease([tmp_path], "mlflow-cleanup monitor"):
         assert "mlflow-cleanup monitor" in status_values(tmp_path)["running"]
         assert "mlflow-cleanup monitor" in status_text(status_values(tmp_path))
 

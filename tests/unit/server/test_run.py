@@ -164,7 +164,7 @@ def test_a_run_that_is_deleted_beside_mlflow_is_quarantined(
 
 def test_mlflow_is_not_started_where_the_monitor_cannot_be(serve: Serve, tmp_path: Path) -> None:
     """With the lease in other hands nothing is started, and the exit code says so."""
-    with Lease(tmp_path / ".mlflow-cleanup", "somebody else"):
+    with Lease([tmp_path / ".mlflow-cleanup"], "somebody else"):
         program, stand_in = serve()
 
         assert program.ended() == 5

@@ -2,14 +2,20 @@
 
 It also tells a root from the empty directory that is left when a file system is not mounted: a root
 that once carried the marker and does not now cannot be seen.
+
+A copy of a database has the same experiments as the original, so where the database lies and which
+ledger wrote the marker count too: a database that was moved takes its ledger along, and leaves
+nothing where it was.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 
 from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.stores.local.directory import Directory, descend
@@ -20,10 +26,29 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the marker says: where the tracking database was, and by what it is recognised."""
+    """What the marker says: where the tracking database was, and by what it is recognised.
+
+    `ledger` is the id of the ledger that wrote it; `root` where the root was then.
+    """
 
     database: str
     identity: BackendIdentity
+    ledger: str | None = None
+    root: str | None = None
+
+    def is_ours(self, ours: Owner) -> bool:
+        """Tell whether this marker was written for the database that `ours` names."""
+        if not self.identity.is_same_as(ours.identity):
+            return False
+        if self.database == ours.database:
+            return True
+        # Without a ledger's name it was written by an early version.
+        is_same_ledger = self.ledger in (None, ours.ledger)
+        return is_same_ledger and not os.path.exists(self.database)
+
+    def says_the_same_as(self, other: Owner) -> bool:
+        """Tell whether both name the same places and the same ledger."""
+        return (self.database, self.ledger, self.root) == (other.database, other.ledger, other.root)
 
     def encode(self) -> bytes:
         """Write as JSON, with the format's number."""
@@ -31,6 +56,8 @@ class Owner:
             "format": _FORMAT,
             "database": self.database,
             "experiments": dict(self.identity.anchors),
+            "ledger": self.ledger,
+            "root": self.root,
         }
         return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -42,7 +69,12 @@ class Owner:
             anchors = {str(key): _time(value) for key, value in told["experiments"].items()}
             if told["format"] != _FORMAT:
                 raise ValueError(f"format {told['format']!r}")
-            return cls(str(told["database"]), BackendIdentity(anchors))
+            return cls(
+                plain(str(told["database"])),
+                BackendIdentity(anchors),
+                _text(told.get("ledger")),
+                _text(told.get("root")),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ForeignOwner(root, f"the marker cannot be read: {error}") from error
 
@@ -69,8 +101,8 @@ def write(root: Directory, owner: Owner) -> None:
         ) from error
 
 
-def require(root: Directory, owner: Owner, *, expected: bool) -> None:
-    """Raise unless the marker is ours, or is missing where none is expected yet."""
+def require(root: Directory, owner: Owner, *, expected: bool) -> Owner | None:
+    """Return the marker, which is ours, or None where none is expected yet; raise otherwise."""
     found = read(root)
     if found is None and expected:
         raise StoreUnreachable(
@@ -78,9 +110,14 @@ def require(root: Directory, owner: Owner, *, expected: bool) -> None:
             f"its marker {RESERVED}/{NAME} is missing, as when a file system is not mounted. If "
             f"the root was emptied on purpose, run `mlflow-cleanup adopt {root.path}`",
         )
-    if found is not None and not found.identity.is_same_as(owner.identity):
+    if found is not None and not found.is_ours(owner):
         raise ForeignOwner(root.path, found.database)
+    return found
 
 
 def _time(value: object) -> int | None:
     return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str | None:
+    return plain(value) if isinstance(value, str) else None

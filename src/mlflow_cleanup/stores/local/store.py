@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
@@ -53,7 +54,7 @@ class LocalStore:
         wait: Callable[[float], object],
         by_descriptor: bool = HAS_DIR_FD,
     ) -> None:
-        self._root, self._owner, self._wait = root, owner, wait
+        self._root, self._owner, self._wait = root, replace(owner, root=root), wait
         self._is_marked, self._by_descriptor = is_marked, by_descriptor
 
     @property
@@ -69,10 +70,16 @@ class LocalStore:
     def mark(self) -> None:
         """See `ArtifactStore.mark`."""
         with self._open() as root:
-            marker.require(root, self._owner, expected=self._is_marked)
-            if marker.read(root) is None:
+            found = marker.require(root, self._owner, expected=self._is_marked)
+            if found is None or not found.says_the_same_as(self._owner):
                 marker.write(root, self._owner)
         self._is_marked = True
+
+    def moved_from(self) -> str | None:
+        """Return where the root was when its marker was written; None: here, or it has none."""
+        with self._open() as root:
+            found = marker.require(root, self._owner, expected=self._is_marked)
+        return None if found is None or found.root == self._root else found.root
 
     def adopt(self) -> None:
         """Write the owner marker whatever is there: the operator has said whose root this is."""
@@ -202,7 +209,9 @@ class LocalStore:
         except OSError as error:
             _remove_trash(root, item_id)
             if not exists(parent, name):
-                return None  # it vanished meanwhile, and nothing of it is in the trash
+                # Moved before something else failed; or it vanished, and the trash has nothing.
+                is_moved = _is_there(root, (RESERVED, TRASH, item_id, CONTENT))
+                return Held.TRASH if is_moved else None
             raise QuarantineFailed(path, error.strerror or str(error)) from error
         if held is Held.IN_PLACE:
             _remove_trash(root, item_id)
