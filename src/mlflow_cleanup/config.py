@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
 from mlflow_cleanup.model.location import RESERVED
+from mlflow_cleanup.model.plan import Terms
 
 FILE = "mlflow-cleanup.toml"
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
@@ -44,6 +45,7 @@ class Settings:
     allow_unknown_schema: bool = False
     use_file_events: bool = True
     registry: str | None = None
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def lease_places(self) -> tuple[Path, Path]:

@@ -173,6 +173,29 @@ class PlanRefused(CleanupError):
         )
 
 
+class SweepRefused(PlanRefused):
+    """A plan would take more at once than is believed without asking."""
+
+    def __init__(self, plan_id: str, reason: str) -> None:
+        self.plan_id, self.reason = plan_id, reason
+        CleanupError.__init__(
+            self,
+            f"refused plan {plan_id}: {reason}. Nothing was moved. Look at `mlflow-cleanup plan`; "
+            f"if it was meant: `mlflow-cleanup confirm {plan_id}`, and once more.",
+        )
+
+
+class PlanOutdated(CleanupError):
+    """A saved plan that may not be carried out (any more)."""
+
+    def __init__(self, plan_id: str, why: str) -> None:
+        self.plan_id, self.why = plan_id, why
+        super().__init__(
+            f"plan {plan_id} was not carried out: {why}; nothing was moved. "
+            "Make a new one with `mlflow-cleanup plan -o FILE`."
+        )
+
+
 class UnknownItems(CleanupError):
     """Ids were named that the ledger has nothing in the trash for."""
 

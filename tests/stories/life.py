@@ -20,7 +20,7 @@ from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import RESERVED
-from tests.kit.world import Run, Tree, World, tree
+from tests.kit.world import Run, Trashed, Tree, World, tree
 
 RETENTION_S = timedelta(days=7).total_seconds()
 
@@ -79,6 +79,8 @@ class Life:
         self._versions: dict[Run, int] = {}
         self._dead_since: dict[Run, float] = {}
         self._seen: set[Run] = set()
+        self._seen_wanted: set[Run] = set()
+        self._clean_since: dict[Run, float] = {}
         self._released: set[Run] = set()
         self._whole: dict[Run, Tree] = {}
         self._numbers = itertools.count(1)
@@ -143,14 +145,14 @@ class Life:
             self.world.register(f"runs:/{run.id}/model.bin", version=self._versions[run])
         else:
             self.world.unregister(version)
-            self._note_death(run)
+            self._note_end_of_hold(run)
 
     def pin(self, run: Run) -> None:
         """Pin a run, or take its pin back."""
         if run in self._pinned:
             self.world.untag(run, "mlflow-cleanup.keep")
             self._pinned.discard(run)
-            self._note_death(run)
+            self._note_end_of_hold(run)
         elif run in self._stages:
             self.world.tag(run, "mlflow-cleanup.keep", "yes")
             self._pinned.add(run)
@@ -181,6 +183,12 @@ class Life:
         if scope is Scope.EVERYTHING and self.is_mounted and not self.world.faults.failures:
             self._check_order()
         self._seen.update(self._stages)
+        self._seen_wanted = {run for run in self.runs if self._is_wanted(run)}
+        for run in self.runs:
+            if run in self._seen_wanted:
+                self._clean_since.pop(run, None)
+            else:
+                self._clean_since.setdefault(run, self.time.most_s)
         self._released -= {run for run, stage in self._stages.items() if stage == "active"}
 
     def confirm(self) -> None:
@@ -291,10 +299,12 @@ class Life:
     def _check_whole(self, run: Run) -> None:
         """What is wanted is at its origin, the newest version of every file that is left."""
         here, present = self.world.files_at(run), self._present()
+        # What collided once waits in the trash for an operator, whatever became of the newer one.
+        rests = {data for one in self._rests(run) for data in one.files.values()}
         newest = {
             token.name: token.data
             for token in self._expected()
-            if token.run == run and token.data in present
+            if token.run == run and token.data in present - rests
         }
         assert here == newest, f"{run.id} is not whole"
         if self._stages.get(run) == "active":
@@ -317,8 +327,18 @@ class Life:
 
     def _is_ours_to_clean(self, run: Run) -> bool:
         is_known = run in self._seen or run in self._stages
-        is_watched = self.time.most_s - self._dead_since[run] < RETENTION_S
+        since_s = self._clean_since.get(run, self.time.most_s)
+        is_watched = self.time.most_s - since_s < RETENTION_S
         return is_known and is_watched and run not in self._released
+
+    def _rests(self, run: Run) -> list[Trashed]:
+        collided = {item.id for item in self.world.items(run) if item.state is ItemState.CONFLICT}
+        return [one for one in self.world.trash(run) if one.item_id in collided]
+
+    def _note_end_of_hold(self, run: Run) -> None:
+        """A version or a pin that came and went between two looks was never known."""
+        if run in self._seen_wanted:
+            self._note_death(run)
 
     def _note_death(self, run: Run) -> None:
         self._whole.pop(run, None)

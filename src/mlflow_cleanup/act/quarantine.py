@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of, new_item_id
@@ -24,36 +24,60 @@ MEASURE_S = 0.2
 """How long one batch may take to measure sizes before the next change is looked at."""
 
 
-def quarantine(steps: Sequence[Quarantine], tools: Tools) -> None:
-    """Carry out quarantine steps, batch by batch; one failure stops nothing."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one step: the item, and why it was not moved, or not kept away."""
+
+    step: Quarantine
+    item: Item
+    skipped: str | None = None
+    failed: str | None = None
+
+
+def quarantine(steps: Sequence[Quarantine], tools: Tools) -> Iterator[Taken]:
+    """Carry out quarantine steps, batch by batch; one failure stops nothing.
+
+    Each batch is settled before its outcomes are yielded.
+    """
     for start in range(0, len(steps), BATCH):
         if not tools.keep_going():
             return
-        _quarantine_batch(steps[start : start + BATCH], tools)
+        yield from _quarantine_batch(steps[start : start + BATCH], tools)
 
 
-def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> None:
+def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> list[Taken]:
     intended = [(_item(step, tools), step) for step in steps]
     tools.ledger.items.put([item for item, _ in intended], tools.now.aged_s)
     tools.refresh()
     outcomes = Outcomes(tools)
-    moved = []
-    for item, step in intended:
-        if not isinstance(tools.judge(step.candidate), Garbage):
-            outcomes.add(replace(item, state=ItemState.ABANDONED), None)
-            continue
-        result = _move(item, outcomes, tools)
-        if result is not None:
-            moved.append(result)
+    taken = [_take(step, item, outcomes, tools) for item, step in intended]
     tools.refresh()
     ends = time.monotonic() + MEASURE_S
-    for item in moved:
-        if tools.wanted(item) is not None:
-            put_back(item, outcomes, tools)
-        else:
-            sized = _measured(item, ends, tools)
-            outcomes.add(sized, event_of(EventKind.QUARANTINED, sized, tools), RunState.GONE)
+    seen = [_look_again(result, ends, outcomes, tools) for result in taken]
     outcomes.settle()
+    return seen
+
+
+def _take(step: Quarantine, item: Item, outcomes: Outcomes, tools: Tools) -> Taken:
+    """Move one place away, unless it turns out not to be garbage any more."""
+    verdict = tools.judge(step.candidate)
+    if isinstance(verdict, Garbage):
+        return _move(step, item, outcomes, tools)
+    left = replace(item, state=ItemState.ABANDONED)
+    outcomes.add(left, None)
+    return Taken(step, left, skipped=str(verdict))
+
+
+def _look_again(taken: Taken, ends: float, outcomes: Outcomes, tools: Tools) -> Taken:
+    """Give back what somebody wants after all; account for the rest."""
+    item = taken.item
+    if item.state is not ItemState.QUARANTINED:
+        return taken
+    if (wanted := tools.wanted(item)) is not None:
+        return replace(taken, item=put_back(item, outcomes, tools), skipped=str(wanted))
+    sized = _measured(item, ends, tools)
+    outcomes.add(sized, event_of(EventKind.QUARANTINED, sized, tools), RunState.GONE)
+    return replace(taken, item=sized)
 
 
 def _measured(item: Item, ends: float, tools: Tools) -> Item:
@@ -66,7 +90,7 @@ def _measured(item: Item, ends: float, tools: Tools) -> Item:
     return replace(item, size=size)
 
 
-def _move(item: Item, outcomes: Outcomes, tools: Tools) -> Item | None:
+def _move(step: Quarantine, item: Item, outcomes: Outcomes, tools: Tools) -> Taken:
     """Move one item away; what did not need to, or could not, is an outcome at once."""
     note = {"entity": str(item.entity), "origin": item.location.path, "reason": item.reason}
     try:
@@ -75,26 +99,28 @@ def _move(item: Item, outcomes: Outcomes, tools: Tools) -> Item | None:
         held = store.quarantine(item.location, item.id, note)
     except StoreUnreachable as error:
         # Not seen is not gone: the run stays orphaned and is judged again when the root is back.
-        outcomes.add(replace(item, state=ItemState.ABANDONED, error=str(error)), None)
-        return None
+        left = replace(item, state=ItemState.ABANDONED, error=str(error))
+        outcomes.add(left, None)
+        return Taken(step, left, failed=str(error))
     except (CleanupError, OSError) as error:
-        _take_down_failure(item, str(error), outcomes, tools)
-        return None
+        failed = _take_down_failure(item, str(error), outcomes, tools)
+        return Taken(step, failed, failed=str(error))
     if held is None:
         empty = replace(item, state=ItemState.ABANDONED)
         outcomes.add(empty, event_of(EventKind.EMPTY, empty, tools), RunState.GONE)
-        return None
-    moved = tools.moment()
-    return replace(
+        return Taken(step, empty, skipped="nothing is there any more")
+    now = tools.moment()
+    moved = replace(
         item,
         state=ItemState.QUARANTINED,
         held=held,
-        quarantined_at=moved.at,
-        quarantined_s=moved.aged_s,
+        quarantined_at=now.at,
+        quarantined_s=now.aged_s,
     )
+    return Taken(step, moved)
 
 
-def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools) -> None:
+def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools) -> Item:
     """Leave the run orphaned, to be tried again with growing pauses; tell what is new."""
     known = tools.ledger.known.get(item.entity.id)
     attempts, told = (known.attempts, known.kept) if known else (0, None)
@@ -102,6 +128,7 @@ def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools)
     failed = replace(item, state=ItemState.ABANDONED, error=error)
     event = event_of(EventKind.FAILED, failed, tools, error) if error != told else None
     outcomes.add(failed, event)
+    return failed
 
 
 def _item(step: Quarantine, tools: Tools) -> Item:

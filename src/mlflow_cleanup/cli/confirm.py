@@ -26,7 +26,10 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     Ledger.read(state_dir).close()
     ledger = Ledger.open(state_dir)
     try:
-        if not ledger.refusals.answer(plan_id, "forget" if forget else "confirmed"):
+        is_known = ledger.refusals.answer(plan_id, "forget" if forget else "confirmed")
+        if not is_known and not forget:
+            is_known = ledger.brakes.confirm(plan_id)
+        if not is_known:
             raise BadUsage(
                 f"no refused plan {plan_id} is waiting; `mlflow-cleanup status` shows it"
             )

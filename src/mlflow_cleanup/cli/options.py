@@ -18,6 +18,7 @@ from mlflow_cleanup.config import (
     sqlite_path,
     state_dir_for,
 )
+from mlflow_cleanup.model.plan import Terms
 
 if TYPE_CHECKING:
     from mlflow_cleanup.server.flags import Whereabout
@@ -144,6 +145,35 @@ _POLICY = (
     ),
 )
 
+_TERMS = (
+    setting(
+        "--cascade",
+        type=click.Choice(["models"]),
+        multiple=True,
+        help="Take active models of deleted runs too, where nothing else refers to them.",
+    ),
+    setting(
+        "--take-orphans-at-once",
+        is_flag=True,
+        help="Take unclaimed files that were seen only once, however new they are: only while no "
+        "client of MLflow writes anything.",
+    ),
+    setting(
+        "--most-entities",
+        type=click.IntRange(min=1),
+        default=10_000,
+        show_default=True,
+        help="Refuse a plan that would take more entities than this …",
+    ),
+    setting(
+        "--most-share",
+        type=FiniteRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="… or more than this share of a root's bytes.",
+    ),
+)
+
 KEYS = frozenset(
     [
         "state_dir",
@@ -158,6 +188,10 @@ KEYS = frozenset(
         "vanished_share",
         "vanished_minimum",
         "allow_unknown_schema",
+        "cascade",
+        "take_orphans_at_once",
+        "most_entities",
+        "most_share",
     ]
 )
 """The keys of the configuration file, as options are named."""
@@ -179,6 +213,7 @@ ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY))
 
 connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
 policy = _apply(_POLICY)
+terms = _apply(_TERMS)
 
 
 def settings_of(
@@ -207,6 +242,12 @@ def settings_of(
         allow_unknown_schema=given.get("allow_unknown_schema", False),
         use_file_events=given.get("file_events", True),
         registry=None if registry == database else registry,
+        terms=Terms(
+            cascade_models="models" in (given.get("cascade") or ()),
+            at_once=given.get("take_orphans_at_once", False),
+            most_share=given.get("most_share", 0.5),
+            most_entities=given.get("most_entities", 10_000),
+        ),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
 from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Item
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import Heads, Snapshot
@@ -22,6 +24,7 @@ class Sight:
     workplace: Workplace
     now: Moment
     unreachable: frozenset[str] = frozenset()
+    with_holdings: bool = False
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
@@ -32,9 +35,15 @@ class Sight:
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
-        more = registry.version_claims() if registry is not None else ()
+        more = registry.version_claims() if registry is not None else []
+        pins = self.workplace.ledger.pins.all()
+        more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in pins]
         self.snapshot = self.workplace.tracking.snapshot(
-            wanted, self.places, fold=self.workplace.fold, more=more
+            wanted,
+            self.places,
+            fold=self.workplace.fold,
+            more=more,
+            with_holdings=self.with_holdings,
         )
         return self.snapshot
 
@@ -58,6 +67,7 @@ class Sight:
             aged_s=self.now.aged_s,
             unreachable=self.unreachable,
             departed=snapshot.departed,
+            soft=snapshot.soft_claims,
         )
 
     @property

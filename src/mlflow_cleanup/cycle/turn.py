@@ -78,7 +78,7 @@ class Cycle:
 
     def purge(self, run_ids: list[str] | None) -> list[Item]:
         """Purge quarantined items of runs by hand (None: all), whatever their retention."""
-        tools = self._by_hand()
+        tools = self.prepare()
         tools = replace(tools, unhurried=tools.keep_going)  # somebody waits for the whole answer
         items = (
             self._ledger.items.in_state(*HELD)
@@ -97,7 +97,7 @@ class Cycle:
             return replace(tools, wanted=lambda _: None)
         return tools
 
-    def _by_hand(self) -> Tools:
+    def prepare(self) -> Tools:
         """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
         now = self._ledger.now(self._workplace.clock())
         sight = Sight(self._workplace, now)
@@ -200,7 +200,8 @@ class Cycle:
         restore(plan.restore, tools)
         self._hold_again(plan.hold_again, tools.now)
         self._note_kept(plan.keep, tools)
-        quarantine(plan.quarantine, tools)
+        for _ in quarantine(plan.quarantine, tools):
+            pass  # each told as it happened
         purge(plan.purge, tools)
 
     def next_due_s(self) -> float | None:

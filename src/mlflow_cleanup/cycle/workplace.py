@@ -121,10 +121,13 @@ class Workplace:
                 self.ledger.note_root(root, is_marked=is_marked, problem=problem)
         return frozenset(unreachable), foreign
 
-    def adopt(self, root: str) -> None:
-        """Make a root this database's own, whatever its marker says: on the operator's word."""
+    def adopt(self, root: str, *, alone: bool = False) -> None:
+        """Make a root this database's own, whatever its marker says: on the operator's word.
+
+        `alone`: no other database uses it, so what this one does not claim nobody does.
+        """
         owner = self._owner(self.tracking.identity())
-        LocalStore(root, owner, wait=self.stop.wait).adopt()
+        LocalStore(root, owner, wait=self.stop.wait).adopt(alone=alone)
         self.ledger.note_root(root, is_marked=True, problem=None)
         event = Event(EventKind.ADOPTED, utc(self.clock().wall_s), detail=root)
         self.ledger.history.add([event])

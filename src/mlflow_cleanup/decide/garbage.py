@@ -1,10 +1,12 @@
-"""The verdict on one place that a departed run had."""
+"""The verdict on one place that a departed entity had."""
 
 from __future__ import annotations
 
 from mlflow_cleanup.model.claim import ClaimIndex
+from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.location import RESERVED, Location, Misread, Unplaced
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Kept, Verdict
+from mlflow_cleanup.model.shape import is_own_place, is_usual_experiment, shape_of
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
 _UNPLACED = {
     Misread.MALFORMED: Kept.MALFORMED,
@@ -16,18 +18,22 @@ _UNPLACED = {
 }
 
 
-def judge(candidate: Candidate, claims: ClaimIndex) -> Verdict:
+def judge(candidate: Candidate, claims: ClaimIndex, soft: ClaimIndex | None = None) -> Verdict:
     """Say whether anybody could still reach the candidate's bytes.
 
-    Only what is known to be the run's own directory, unclaimed and not pinned, is garbage.
+    Only what is known to be the entity's own directory, unclaimed and not pinned, is garbage.
     """
     if candidate.entity in claims.pinned:
         return Keep(Kept.PINNED)
     if isinstance(candidate.place, Unplaced):
         return Keep(_UNPLACED[candidate.place.why], candidate.place.detail)
-    if not is_own_directory(candidate.place, candidate.entity.id):
+    if not is_own_directory(candidate.place, candidate.entity):
         return Keep(Kept.NOT_ITS_OWN, str(candidate.place))
-    claim = claims.on_place(candidate.place.path) or claims.on_run(candidate.entity.id)
+    if candidate.gone is Gone.RUN_DELETED and not candidate.cascade:
+        return Keep(Kept.MODEL_OF_DELETED_RUN)
+    claim = claims.on(candidate.place, candidate.entity)
+    if claim is None and soft is not None and not candidate.cascade:
+        claim = soft.on(candidate.place, candidate.entity)
     if claim is not None:
         return Keep(Kept.LIVE_CLAIM, str(claim.holder))
     if candidate.still_writing:
@@ -35,9 +41,14 @@ def judge(candidate: Candidate, claims: ClaimIndex) -> Verdict:
     return Garbage(candidate.gone, candidate.deleted_at)
 
 
-def is_own_directory(place: Location, run_id: str) -> bool:
-    """Tell whether a place has the shape `…/<run_id>/artifacts`, which MLflow gives one run only.
+def is_own_directory(place: Location, entity: Entity) -> bool:
+    """Tell whether a place can be this entity's alone.
 
-    An artifact root, an experiment's directory or another run's all fail this.
+    An artifact root, an experiment's directory or another entity's all fail this. A model version's
+    copy has no shape of its own: it may lie anywhere but in what has one.
     """
-    return place.inside[-2:] == (run_id, "artifacts") and RESERVED not in place.inside
+    if RESERVED in place.inside:
+        return False
+    if entity.kind is EntityKind.MODEL_VERSION:
+        return shape_of(place.inside) is None and not is_usual_experiment(place.inside)
+    return is_own_place(place.inside, entity)

@@ -13,14 +13,15 @@ from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import Heads, RunRow
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Kept, Verdict
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What verdicts are based on: one read of the database, the retention, and ledger time.
 
-    `unreachable` are artifact roots that cannot be seen now; `departed` the rows of deleted runs.
+    `unreachable` are artifact roots that cannot be seen now; `departed` the rows of deleted runs;
+    `soft` the claims of models whose run was deleted.
     """
 
     heads: Heads
@@ -29,6 +30,7 @@ class Ground:
     aged_s: float
     unreachable: frozenset[str] = frozenset()
     departed: Mapping[str, RunRow] = field(default_factory=dict)
+    soft: ClaimIndex | None = None
 
 
 def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
@@ -74,7 +76,7 @@ def judge_now(candidate: Candidate, ground: Ground) -> Verdict:
     """Judge a candidate against one read of the database: an active run is never garbage."""
     if candidate.entity.id in ground.heads.active:
         return Keep(Kept.ACTIVE)
-    verdict = judge(candidate, ground.claims)
+    verdict = judge(candidate, ground.claims, ground.soft)
     place = candidate.place
     if (
         isinstance(verdict, Garbage)
@@ -91,7 +93,9 @@ def item_verdict(item: Item, ground: Ground) -> Keep | None:
         return Keep(Kept.ACTIVE)
     if item.entity in ground.claims.pinned:
         return Keep(Kept.PINNED)
-    claim = ground.claims.on_place(item.location.path) or ground.claims.on_run(item.entity.id)
+    claim = ground.claims.on(item.location, item.entity)
+    if claim is None and ground.soft is not None and item.reason != Gone.RUN_DELETED.value:
+        claim = ground.soft.on(item.location, item.entity)
     return Keep(Kept.LIVE_CLAIM, str(claim.holder)) if claim else None
 
 

@@ -92,6 +92,22 @@ CREATE TABLE IF NOT EXISTS roots (
     is_marked INTEGER NOT NULL DEFAULT 0,
     problem BLOB
 );
+CREATE TABLE IF NOT EXISTS sightings (
+    root BLOB NOT NULL,
+    inside BLOB NOT NULL,
+    first_s REAL NOT NULL,
+    PRIMARY KEY (root, inside)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (
+    target BLOB PRIMARY KEY,
+    at TEXT NOT NULL,
+    reason BLOB
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS plans (
+    id TEXT PRIMARY KEY,
+    begun_at TEXT NOT NULL,
+    is_done INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 """
 
 _UPGRADES = {
@@ -108,7 +124,7 @@ class LedgerFile:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path, self.connection = path, connection
-        self._file = os.stat(path)
+        self._file = os.stat(path) if path.exists() else None
 
     @classmethod
     def open_to_write(cls, state_dir: Path) -> LedgerFile:
@@ -141,6 +157,14 @@ class LedgerFile:
             raise LedgerUnwritable(str(path), str(error)) from error
         connection.row_factory = sqlite3.Row
         return cls(path, connection)
+
+    @classmethod
+    def in_memory(cls) -> LedgerFile:
+        """Open an empty one that leaves no trace."""
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        _prepare(connection)
+        connection.row_factory = sqlite3.Row
+        return cls(Path(":memory:"), connection)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -175,7 +199,7 @@ class LedgerFile:
     def _require_same_file(self) -> None:
         """What is written to a file that has no name any more is remembered by nobody."""
         try:
-            is_same = os.path.samestat(os.stat(self.path), self._file)
+            is_same = self._file is None or os.path.samestat(os.stat(self.path), self._file)
         except OSError:
             is_same = False
         if not is_same:

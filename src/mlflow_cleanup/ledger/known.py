@@ -98,7 +98,8 @@ class KnownRuns:
                 "WHERE run_id = ?",
                 [(state.value, run_id) for run_id, state in states.items()],
             )
-        self._note(states)
+        known = self.ids(*RunState)
+        self._note({run_id: state for run_id, state in states.items() if run_id in known})
 
     def keep(self, reasons: Mapping[str, str]) -> None:
         """Remember why orphaned runs are kept."""

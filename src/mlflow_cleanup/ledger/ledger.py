@@ -15,6 +15,7 @@ from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
 from mlflow_cleanup.ledger.items import Items
 from mlflow_cleanup.ledger.journal import History, Refusals, Requests
 from mlflow_cleanup.ledger.known import KnownRuns
+from mlflow_cleanup.ledger.sweeps import Brakes, Pins, Plans, Sightings
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import BackendIdentity
 
@@ -39,6 +40,10 @@ class Ledger:
         self.history = History(file)
         self.refusals = Refusals(file)
         self.requests = Requests(file)
+        self.sightings = Sightings(file)
+        self.pins = Pins(file)
+        self.plans = Plans(file)
+        self.brakes = Brakes(file)
         self._known: KnownRuns | None = None
         self._age: Age | None = None
 
@@ -51,6 +56,11 @@ class Ledger:
     def read(cls, state_dir: Path) -> Ledger:
         """Open to read; raises LedgerMissing."""
         return cls(LedgerFile.open_to_read(state_dir))
+
+    @classmethod
+    def empty(cls) -> Ledger:
+        """Open one that remembers nothing, where there is none to read."""
+        return cls(LedgerFile.in_memory())
 
     @property
     def known(self) -> KnownRuns:

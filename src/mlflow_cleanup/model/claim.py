@@ -1,7 +1,7 @@
 """Who says "these bytes are mine", and the index that answers it for one place.
 
 Claims are compared as paths of normalised locations. The index errs on the side of more claims: a
-claim is entered under every spelling known for it, and under every run id its text mentions.
+claim is entered under every spelling known for it, and under every id its text mentions.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.model.entity import Entity
+from mlflow_cleanup.model.location import Location
 
-# A run id as one word of a path or URI; `m-<hex>` and `tr-<hex>` are other entities' ids.
-_RUN_ID = re.compile(r"(?<![0-9A-Za-z-])[0-9a-f]{32}(?![0-9A-Za-z])")
+# The id of a run, model or trace as one word of a path or URI.
+_ID = re.compile(r"(?<![0-9A-Za-z-])(?:m-|tr-)?[0-9a-f]{32}(?![0-9A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,9 @@ class Claim:
     text: str
     paths: tuple[str, ...] = ()
 
-    def mentioned_runs(self) -> list[str]:
-        """List the run ids that stand in the text, whatever the scheme or host around them."""
-        return _RUN_ID.findall(self.text)
+    def mentioned_ids(self) -> list[str]:
+        """List the ids that stand in the text, whatever the scheme or host around them."""
+        return [*_ID.findall(self.text), *self.holder.ids()]
 
 
 @dataclass(slots=True)
@@ -46,23 +47,23 @@ class ClaimIndex:
     pinned: frozenset[Entity] = frozenset()
     fold: Callable[[str], str] = str
     _by_path: dict[str, Claim] = field(init=False)
-    _by_run: dict[str, Claim] = field(init=False)
+    _by_id: dict[str, Claim] = field(init=False)
     _inner: dict[str, Claim] = field(init=False)
     _sorted: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._by_path, self._by_run = {}, {}
+        self._by_path, self._by_id = {}, {}
         for claim in self.claims:
             for path in claim.paths:
                 self._by_path.setdefault(self.fold(path), claim)
-            for run_id in claim.mentioned_runs():
-                self._by_run.setdefault(run_id, claim)
+            for id_ in claim.mentioned_ids():
+                self._by_id.setdefault(id_, claim)
         inner = dict(self._by_path)
         for claim in self.containers:
             for path in claim.paths:
                 inner.setdefault(self.fold(path), claim)
-            for run_id in claim.mentioned_runs():
-                self._by_run.setdefault(run_id, claim)
+            for id_ in claim.mentioned_ids():
+                self._by_id.setdefault(id_, claim)
         self._inner, self._sorted = inner, sorted(inner)
         self.claims = self.containers = ()
 
@@ -71,9 +72,13 @@ class ClaimIndex:
         path = self.fold(path)
         return self._at_or_above(path) or self._below(path)
 
-    def on_run(self, run_id: str) -> Claim | None:
-        """Return a live claim whose text names this run, or None."""
-        return self._by_run.get(run_id)
+    def on_id(self, id_: str) -> Claim | None:
+        """Return a live claim whose text or holder is named by this id, or None."""
+        return self._by_id.get(id_)
+
+    def on(self, place: Location, entity: Entity) -> Claim | None:
+        """Return a live claim on an entity's place, or on the entity by name, or None."""
+        return self.on_place(place.path) or self.on_id(entity.id)
 
     def _at_or_above(self, path: str) -> Claim | None:
         while path:

@@ -15,6 +15,8 @@ class EntityKind(str, Enum):
     TRACE = "trace"
     EXPERIMENT = "experiment"
     DATASET = "dataset"
+    PIN = "pin"
+    """No entity of MLflow: an operator's word that something stays."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,8 +26,15 @@ class Entity:
     kind: EntityKind
     id: str
 
+    def ids(self) -> tuple[str, ...]:
+        """Return the id by which others can name it; versions and experiments have none alone."""
+        return (self.id,) if self.kind in _NAMED_BY_ID else ()
+
     def __str__(self) -> str:
         return f"{self.kind.value} {self.id}"
+
+
+_NAMED_BY_ID = frozenset({EntityKind.RUN, EntityKind.LOGGED_MODEL, EntityKind.TRACE})
 
 
 def plain(value: object) -> str:

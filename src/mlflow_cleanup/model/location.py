@@ -109,6 +109,15 @@ def scheme_of(uri: object) -> str:
     return match.group(1).lower() if match else "file"
 
 
+def foreign_authority(text: str) -> bool:
+    """Tell whether a `file:` URI names another host: the same bytes may have two names then."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme.lower() == "file" and parts.netloc not in ("", "localhost")
+
+
 def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str | Unplaced:
     """Strip `uri` down to a path, absolute or relative to `_base`."""
     if (scheme := _SCHEME.match(uri)) is None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
 
-from mlflow_cleanup.model.item import Item
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep
+from mlflow_cleanup.model.inventory import Unseen
+from mlflow_cleanup.model.item import Item, Size
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.snapshot import BackendIdentity
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Keep, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +59,93 @@ class Refusal:
     plan_id: str
     reason: str
     is_lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an operator may set for a full cycle; the defaults are in `decide.margins`.
+
+    `at_once` takes orphans without having seen them twice, whatever their age.
+    """
+
+    cascade_models: bool = False
+    at_once: bool = False
+    most_share: float = 0.5
+    most_entities: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One place with its verdict. `newest` is its newest modification time in Unix seconds."""
+
+    candidate: Candidate
+    verdict: Verdict
+    size: Size | None = None
+    newest: float | None = None
+
+    @property
+    def place(self) -> Location:
+        """Where it is; raises TypeError for one that has no place, which is never taken."""
+        if not isinstance(self.candidate.place, Location):
+            raise TypeError("only what has a place under a root can be taken")
+        return self.candidate.place
+
+
+@dataclass(frozen=True, slots=True)
+class RootSummary:
+    """One artifact root in a full cycle. `problem`: why nothing in it was judged unclaimed."""
+
+    root: str
+    total: Size = field(default_factory=Size)
+    live: Size = field(default_factory=Size)
+    live_places: int = 0
+    foreign: Mapping[str, Size] = field(default_factory=dict)
+    unseen: tuple[Unseen, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What a full cycle is going to do: printable, savable, carried out at most once.
+
+    `take` goes to the trash, `empty` are directories to remove, `keep` stays, each with its reason.
+    `unclaimed` are all orphans by root, those that have to be seen again too.
+    """
+
+    id: str
+    made_at: datetime
+    database: str
+    identity: BackendIdentity
+    take: tuple[Judged, ...] = ()
+    empty: tuple[Judged, ...] = ()
+    keep: tuple[Judged, ...] = ()
+    roots: tuple[RootSummary, ...] = ()
+    refusal: Refusal | None = None
+    unclaimed: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+
+
+class StepResult(str, Enum):
+    """What became of one step of a plan."""
+
+    QUARANTINED = "quarantined"
+    PURGED = "purged"
+    REMOVED = "removed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it was carried out; `size` was measured."""
+
+    judged: Judged
+    result: StepResult
+    detail: str = ""
+    size: Size | None = None
+
+
+def digest_of(made_at: datetime | None, judged: Iterable[Judged]) -> str:
+    """Make an id from what a plan takes: with its time its own, without that of the situation."""
+    words = sorted(f"{item.candidate.entity} {item.place} {item.candidate.gone}" for item in judged)
+    text = "\n".join([made_at.isoformat() if made_at else "", *words])
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from mlflow_cleanup.model.claim import ClaimIndex
+from mlflow_cleanup.model.holding import Holdings
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ class Snapshot:
 
     `departed` holds the rows asked for that are deleted; a row asked for that is neither there nor
     in `heads.active` is gone. `problems` are the reasons why claims may be incomplete: with any,
-    nothing may be judged garbage.
+    nothing may be judged garbage. `soft_claims` are those of models whose run was deleted.
+    `holdings` are read where asked for.
     """
 
     schema: Schema
@@ -118,3 +120,5 @@ class Snapshot:
     claims: ClaimIndex
     departed: Mapping[str, RunRow] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    soft_claims: ClaimIndex = field(default_factory=lambda: ClaimIndex(()))
+    holdings: Holdings = field(default_factory=Holdings)

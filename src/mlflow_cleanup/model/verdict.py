@@ -15,6 +15,12 @@ class Gone(str, Enum):
 
     DELETED = "its run was deleted"
     VANISHED = "its run's row is gone from the tracking database"
+    MODEL_DELETED = "the logged model was deleted"
+    VERSION_DELETED = "the model version was deleted"
+    EXPERIMENT_DELETED = "its experiment was deleted"
+    RUN_DELETED = "the run that logged it was deleted"
+    ORPHAN = "no row in the tracking database claims it"
+    EMPTY = "an empty directory that its run or model left behind"
 
 
 class Kept(str, Enum):
@@ -33,6 +39,15 @@ class Kept(str, Enum):
     STILL_WRITING = "its run has not ended and may still be writing"
     UNREACHABLE = "its artifact root cannot be seen"
     CLAIMS_UNKNOWN = "not every claim could be read"
+    MODEL_OF_DELETED_RUN = (
+        "the model is active, only its run was deleted; --cascade models takes it"
+    )
+    TOO_YOUNG = "something in it was written too lately"
+    SEEN_ONCE = "unclaimed, and waiting to be seen so once more"
+    NOT_ADOPTED = "the artifact root was not adopted, so nothing in it counts as unclaimed"
+    REPORT_ONLY = "not everything about this artifact root is known"
+    RELEASED = "an operator restored it by hand"
+    FAILING = "too many steps failed in a row under this artifact root"
 
     @property
     def is_protection(self) -> bool:
@@ -64,10 +79,10 @@ Verdict = Garbage | Keep
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A run that is no longer active, and the place its artifacts had.
+    """An entity that left, or that nobody knows, and the place of its bytes.
 
     `gone` says how it left; `still_writing` is a fact gathered only where an act could not be
-    undone.
+    undone. With `cascade` the claim of a model whose run was deleted does not count.
     """
 
     entity: Entity
@@ -77,3 +92,4 @@ class Candidate:
     experiment_id: str | None = None
     deleted_at: datetime | None = None
     still_writing: bool = False
+    cascade: bool = False

@@ -12,21 +12,32 @@ from sqlalchemy import ColumnElement, Connection, and_, column, func, select, ta
 
 from mlflow_cleanup.model.claim import Claim, ClaimIndex
 from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.verdict import Gone
+from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Layout
 
 KEEP_TAG = "mlflow-cleanup.keep"
 """The tag by which an operator pins a run or an experiment; any value but "false" keeps."""
 
-_TRACE_PLACE_TAG = "mlflow.artifactLocation"
 _DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
+_MEMBER_TABLES = (
+    (EntityKind.RUN, "runs", "run_uuid"),
+    (EntityKind.LOGGED_MODEL, "logged_models", "model_id"),
+    (EntityKind.TRACE, "trace_info", "request_id"),
+)
+"""What an experiment's pin keeps."""
+
 _MOST_FOLLOWED = 50  # references from version to version; a circle of them ends there
 
 _NEEDED = {
+    "trace_info": frozenset({"request_id", "experiment_id"}),
     "tags": frozenset({"run_uuid", "key", "value"}),
     "experiments": frozenset({"experiment_id", "artifact_location", "lifecycle_stage"}),
     "experiment_tags": frozenset({"experiment_id", "key", "value"}),
-    "logged_models": frozenset({"model_id", "artifact_location", "lifecycle_stage"}),
+    "logged_models": frozenset(
+        {"model_id", "artifact_location", "lifecycle_stage", "experiment_id", "source_run_id"}
+    ),
     "model_versions": frozenset({"name", "version", "source", "current_stage"}),
     "trace_tags": frozenset({"request_id", "key", "value"}),
 }
@@ -44,6 +55,7 @@ class Claimed:
     """What was read of claims, their texts not yet resolved to paths."""
 
     claims: list[Claim]
+    soft: list[Claim]
     containers: list[Claim]
     pinned: frozenset[Entity]
     problems: tuple[str, ...]
@@ -57,6 +69,10 @@ class Claimed:
             fold=fold,
         )
 
+    def soft_index(self, places: Places, fold: Callable[[str], str]) -> ClaimIndex:
+        """Do the same for the claims of models whose run was deleted."""
+        return ClaimIndex(resolved(self.soft, places), fold=fold)
+
 
 def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
     """Add to each claim the paths that its text may mean."""
@@ -66,11 +82,13 @@ def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
 def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
     """Read the live claims, `more` among them; quick, as a writer may be waiting."""
     if problems := reader.problems():
-        return Claimed([], [], frozenset(), tuple(problems))
+        return Claimed([], [], [], frozenset(), tuple(problems))
+    pinned = reader.pins()
     return Claimed(
-        claims=list(chain(reader.claims(), reader.completed(more))),
+        claims=list(chain(reader.claims(), reader.held(pinned), reader.completed(more))),
+        soft=list(reader.soft_claims()),
         containers=[*reader.experiments(), *reader.datasets()],
-        pinned=reader.pins(),
+        pinned=pinned,
         problems=(),
     )
 
@@ -80,6 +98,7 @@ class Reader:
 
     def __init__(self, connection: Connection, layout: Layout) -> None:
         self._connection, self._layout = connection, layout
+        self._members = Members(connection, layout)
 
     def claims(self) -> Iterator[Claim]:
         """Read the claims of everything that holds bytes of its own."""
@@ -87,6 +106,12 @@ class Reader:
         yield from self._logged_models()
         yield from self.model_versions()
         yield from self._traces()
+
+    def soft_claims(self) -> Iterator[Claim]:
+        """Read the claims of active models of which only the run was deleted."""
+        for row, gone in self._members.models():
+            if gone is Gone.RUN_DELETED:
+                yield self._claim(EntityKind.LOGGED_MODEL, row.model_id, row.artifact_location)
 
     def completed(self, claims: Iterable[Claim]) -> Iterator[Claim]:
         """Follow the claims of another registry to the runs and models of this database."""
@@ -113,6 +138,12 @@ class Reader:
         ):
             yield self._claim(EntityKind.EXPERIMENT, id_, place)
 
+    def held(self, pinned: frozenset[Entity]) -> Iterator[Claim]:
+        """Read the places of pinned experiments: everything in them stays."""
+        for id_, place in self._select("experiments", "experiment_id", "artifact_location"):
+            if Entity(EntityKind.EXPERIMENT, str(id_)) in pinned:
+                yield self._claim(EntityKind.EXPERIMENT, id_, place)
+
     def datasets(self) -> Iterator[Claim]:
         """Read where the datasets lie that live runs used: they can be another run's artifacts."""
         if not self._layout.has("inputs", "source_type", "source_id", "destination_id"):
@@ -138,17 +169,29 @@ class Reader:
                     yield self._claim(EntityKind.DATASET, name, referred)
 
     def pins(self) -> frozenset[Entity]:
-        """Read which runs an operator pinned, by themselves or with their experiment."""
+        """Read what an operator pinned: runs with their models, experiments with all in them."""
         is_pin = and_(
             column("key") == KEEP_TAG, func.lower(func.coalesce(column("value"), "")) != "false"
         )
-        pinned = {str(row[0]) for row in self._select("tags", "run_uuid", where=is_pin)}
+        pinned = {
+            Entity(EntityKind.RUN, str(row[0]))
+            for row in self._select("tags", "run_uuid", where=is_pin)
+        }
+        runs = {entity.id for entity in pinned}
         for (experiment,) in self._select("experiment_tags", "experiment_id", where=is_pin):
             if not _can_be_asked_for(experiment):
                 continue
+            pinned.add(Entity(EntityKind.EXPERIMENT, str(experiment)))
             inside = column("experiment_id") == experiment
-            pinned.update(str(row[0]) for row in self._select("runs", "run_uuid", where=inside))
-        return frozenset(Entity(EntityKind.RUN, run_id) for run_id in pinned)
+            for kind, name, id_ in _MEMBER_TABLES:
+                pinned.update(
+                    Entity(kind, str(row[0])) for row in self._select(name, id_, where=inside)
+                )
+        models = self._select("logged_models", "model_id", "source_run_id")
+        pinned.update(
+            Entity(EntityKind.LOGGED_MODEL, str(id_)) for id_, run_id in models if run_id in runs
+        )
+        return frozenset(pinned)
 
     def _runs(self) -> Iterator[Claim]:
         live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
@@ -156,11 +199,9 @@ class Reader:
             yield self._claim(EntityKind.RUN, id_, uri)
 
     def _logged_models(self) -> Iterator[Claim]:
-        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
-        for id_, place in self._select(
-            "logged_models", "model_id", "artifact_location", where=live
-        ):
-            yield self._claim(EntityKind.LOGGED_MODEL, id_, place)
+        for row, gone in self._members.models():
+            if gone is None:
+                yield self._claim(EntityKind.LOGGED_MODEL, row.model_id, row.artifact_location)
 
     def model_versions(self) -> Iterator[Claim]:
         """Read the claims of registered model versions that are not deleted."""
@@ -208,9 +249,9 @@ class Reader:
                     yield f"{_text(uri)}/{inside}" if inside else uri
 
     def _traces(self) -> Iterator[Claim]:
-        is_place = column("key") == _TRACE_PLACE_TAG
-        for id_, place in self._select("trace_tags", "request_id", "value", where=is_place):
-            yield self._claim(EntityKind.TRACE, id_, place)
+        for row, gone in self._members.traces():
+            if gone is None:
+                yield self._claim(EntityKind.TRACE, row.request_id, row.place)
 
     def _claim(self, kind: EntityKind, id_: object, text: object) -> Claim:
         return Claim(Entity(kind, str(id_)), _text(text))

@@ -36,6 +36,7 @@ _CLAIMING_TABLES = (
     "logged_models",
     "trace_info",
     "trace_tags",
+    "trace_request_metadata",
     "datasets",
     "inputs",
 )

@@ -26,9 +26,11 @@ from sqlalchemy.pool import NullPool
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import plain
+from mlflow_cleanup.model.holding import Holdings
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
+from mlflow_cleanup.observe.holdings import read_holdings
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
@@ -70,19 +72,30 @@ class TrackingDatabase:
         *,
         fold: Callable[[str], str] = str,
         more: Iterable[Claim] = (),
+        with_holdings: bool = False,
     ) -> Snapshot:
         """Read every claim in one transaction, and the rows that `wanted` asks for.
 
-        `more` are claims from elsewhere, such as a model registry in a database of its own.
+        `more` are claims from elsewhere, such as a model registry in a database of its own;
+        `with_holdings` reads everything that left as well.
         """
         with self._read() as (connection, layout):
             heads = _heads(connection)
             rows = _rows(connection, layout, wanted(heads))
             claimed = read_claims(Reader(connection, layout), more)
+            holdings = read_holdings(connection, layout) if with_holdings else Holdings()
             identity = self._identity(connection, layout)
         # Writers may go on: what follows looks at the file system and takes its time.
-        claims = claimed.index(places, fold)
-        return Snapshot(layout.schema, identity, heads, claims, rows, claimed.problems)
+        return Snapshot(
+            schema=layout.schema,
+            identity=identity,
+            heads=heads,
+            claims=claimed.index(places, fold),
+            departed=rows,
+            problems=claimed.problems,
+            soft_claims=claimed.soft_index(places, fold),
+            holdings=holdings,
+        )
 
     def version_claims(self) -> list[Claim]:
         """Read the claims of the registered model versions alone, not yet resolved to paths."""

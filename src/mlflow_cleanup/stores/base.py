@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import Location
 
 KeepGoing = Callable[[], bool]
 """Asked now and then during long work; False means: stop where you are, it goes on later."""
+
+
+Mark = Callable[[str], bool]
+"""Tells file names apart while they are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,21 @@ class ArtifactStore(Protocol):
 
     def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
         """Count the files and bytes of a held item or at a place; None when told to stop before."""
+        ...
+
+    def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """Yield every directory under the root, our own excepted, and what could not be seen.
+
+        `mark` tells file names apart, see `Listed.marked`. Stops when told to.
+        """
+        ...
+
+    def is_adopted(self) -> bool:
+        """Tell whether an operator said that nothing but this database uses the root."""
+        ...
+
+    def remove_empty(self, location: Location) -> bool:
+        """Remove a directory that is empty; False when it is not, or not there."""
         ...
 
     def newest_write(self, location: Location) -> float | None:

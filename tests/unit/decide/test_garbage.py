@@ -63,7 +63,7 @@ def test_what_is_not_the_runs_own_directory_is_kept(inside: tuple[str, ...]) -> 
     """A root, an experiment, another run's or model's directory and our own are never garbage."""
     place = Location("/art", inside)
 
-    assert not is_own_directory(place, ID)
+    assert not is_own_directory(place, run(ID))
     assert judge(candidate(1, place), NOBODY) == Keep(Kept.NOT_ITS_OWN, place.path)
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_the_runs_own_directory_is_kept(inside: tuple[str, ...]) -> 
 )
 def test_the_runs_own_directory_may_lie_at_any_depth(inside: tuple[str, ...]) -> None:
     """An experiment's own location or a workspace puts it elsewhere in the root."""
-    assert is_own_directory(Location("/art", inside), ID)
+    assert is_own_directory(Location("/art", inside), run(ID))
     assert isinstance(judge(candidate(1, Location("/art", inside)), NOBODY), Garbage)
 
 

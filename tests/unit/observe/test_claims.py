@@ -243,7 +243,7 @@ def test_a_source_in_an_object_store_claims_the_run_that_it_names(claims: Claims
     """Where the bytes cannot be placed, the run id in the text protects the run."""
     claims.db.version("net", 1, f"s3://bucket/0/{ID}/artifacts/net")
 
-    claim = claims.snapshot().claims.on_run(ID)
+    claim = claims.snapshot().claims.on_id(ID)
     assert claim is not None
     assert claim.holder == NET
 
@@ -273,13 +273,14 @@ def test_a_tag_pins_a_run_unless_it_says_false(
 
 
 def test_a_tag_on_an_experiment_pins_its_runs(claims: Claims) -> None:
-    """Deleted and active runs of the experiment are pinned, those of others are not."""
+    """The experiment and its runs are pinned, those of others are not."""
     claims.db.experiment("1", "mlflow-artifacts:/1", stage="deleted")
     claims.db.run(ID, experiment_id=1, stage="deleted")
     claims.db.run(OTHER)
     claims.db.tag_experiment(1, KEEP_TAG, "yes")
 
-    assert claims.snapshot().claims.pinned == {run(ID)}
+    experiment = Entity(EntityKind.EXPERIMENT, "1")
+    assert claims.snapshot().claims.pinned == {run(ID), experiment}
 
     claims.db.execute("UPDATE experiment_tags SET value = 'false'")
     assert claims.snapshot().claims.pinned == frozenset()

@@ -13,11 +13,12 @@ from tests.kit.tracking_db import REVISIONS, SCHEMAS, TrackingFile
 
 VERSIONS = pytest.mark.parametrize("version", REVISIONS)
 CLAIMING = {"runs", "tags", "experiments", "experiment_tags", "model_versions"}
+TRACES = ("trace_info", "trace_tags", "trace_request_metadata")
 SINCE = {
     "1.27": CLAIMING,
     "2.10": CLAIMING | {"datasets", "inputs"},
-    "2.14": CLAIMING | {"datasets", "inputs", "trace_info", "trace_tags"},
-    "3.0": CLAIMING | {"datasets", "inputs", "trace_info", "trace_tags", "logged_models"},
+    "2.14": CLAIMING | {"datasets", "inputs", *TRACES},
+    "3.0": CLAIMING | {"datasets", "inputs", *TRACES, "logged_models"},
 }
 
 

@@ -290,10 +290,10 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path, places: Places) -> None:
 
     assert during.heads.deleted == {DELETED}
     assert during.departed[DELETED].is_deleted
-    assert during.claims.on_run(DELETED) is None
+    assert during.claims.on_id(DELETED) is None
     assert "7" not in during.identity.anchors
     assert after.heads.active == {ACTIVE, DELETED}
-    assert after.claims.on_run(DELETED) is not None
+    assert after.claims.on_id(DELETED) is not None
     assert "7" in after.identity.anchors
 
 

@@ -28,13 +28,15 @@ _FORMAT = 1
 class Owner:
     """What the marker says: where the tracking database was, and by what it is recognised.
 
-    `ledger` is the id of the ledger that wrote it; `root` where the root was then.
+    `ledger` is the id of the ledger that wrote it; `root` where the root was then. `is_adopted`:
+    an operator said that no other database uses this root.
     """
 
     database: str
     identity: BackendIdentity
     ledger: str | None = None
     root: str | None = None
+    is_adopted: bool = False
 
     def is_ours(self, ours: Owner) -> bool:
         """Tell whether this marker was written for the database that `ours` names."""
@@ -58,6 +60,7 @@ class Owner:
             "experiments": dict(self.identity.anchors),
             "ledger": self.ledger,
             "root": self.root,
+            "adopted": self.is_adopted,
         }
         return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -74,6 +77,7 @@ class Owner:
                 BackendIdentity(anchors),
                 _text(told.get("ledger")),
                 _text(told.get("root")),
+                told.get("adopted") is True,
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ForeignOwner(root, f"the marker cannot be read: {error}") from error

@@ -12,9 +12,10 @@ from dataclasses import replace
 from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
-from mlflow_cleanup.stores.base import KeepGoing, Presence, Purged, Restored
+from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
 from mlflow_cleanup.stores.local import marker, walk
 from mlflow_cleanup.stores.local.directory import (
     HAS_DIR_FD,
@@ -25,6 +26,7 @@ from mlflow_cleanup.stores.local.directory import (
     is_plain_name,
     open_root,
 )
+from mlflow_cleanup.stores.local.listing import list_root
 from mlflow_cleanup.stores.local.merge import merge
 from mlflow_cleanup.stores.local.moving import move
 from mlflow_cleanup.stores.local.removal import Removal, remove_tree, shown
@@ -72,7 +74,8 @@ class LocalStore:
         with self._open() as root:
             found = marker.require(root, self._owner, expected=self._is_marked)
             if found is None or not found.says_the_same_as(self._owner):
-                marker.write(root, self._owner)
+                is_adopted = found is not None and found.is_adopted
+                marker.write(root, replace(self._owner, is_adopted=is_adopted))
         self._is_marked = True
 
     def moved_from(self) -> str | None:
@@ -81,10 +84,13 @@ class LocalStore:
             found = marker.require(root, self._owner, expected=self._is_marked)
         return None if found is None or found.root == self._root else found.root
 
-    def adopt(self) -> None:
-        """Write the owner marker whatever is there: the operator has said whose root this is."""
+    def adopt(self, *, alone: bool = False) -> None:
+        """Write the owner marker whatever is there: the operator has said whose root this is.
+
+        `alone`: and that no other database uses it.
+        """
         with self._open() as root:
-            marker.write(root, self._owner)
+            marker.write(root, replace(self._owner, is_adopted=alone))
         self._is_marked = True
 
     def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
@@ -168,6 +174,28 @@ class LocalStore:
                     return walk.measure(top, keep_going)
             except FileNotFoundError:
                 return Size()
+
+    def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """See `ArtifactStore.listing`."""
+        with self._open() as root:
+            yield from list_root(root, mark, keep_going)
+
+    def is_adopted(self) -> bool:
+        """See `ArtifactStore.is_adopted`."""
+        with self._open() as root:
+            found = marker.require(root, self._owner, expected=self._is_marked)
+        return found is not None and found.is_adopted
+
+    def remove_empty(self, location: Location) -> bool:
+        """See `ArtifactStore.remove_empty`."""
+        parents, name = _split(location.inside)
+        with self._open() as root:
+            try:
+                with descend(root, parents) as above:
+                    above.rmdir(name)
+            except OSError:
+                return False
+        return True
 
     def newest_write(self, location: Location) -> float | None:
         """See `ArtifactStore.newest_write`."""

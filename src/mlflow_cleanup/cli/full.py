@@ -1,0 +1,126 @@
+"""What `plan`, `apply` and `sweep` share: making a plan, and carrying it out with its progress."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
+from mlflow_cleanup.config import Settings
+from mlflow_cleanup.cycle import Cycle, Workplace
+from mlflow_cleanup.cycle.survey import list_roots, survey
+from mlflow_cleanup.cycle.sweep import carry_out, note_unclaimed, require_current
+from mlflow_cleanup.errors import BadUsage, LedgerMissing
+from mlflow_cleanup.ledger.lease import Lease
+from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.plan import Step, StepResult, SweepPlan
+from mlflow_cleanup.report.plans import plan_from, steps_text, steps_values
+from mlflow_cleanup.report.text import size_text
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Workplace]:
+    """Open everything to read only; where nothing was watched yet there is no ledger to read."""
+    try:
+        ledger = Ledger.read(settings.state_dir)
+    except LedgerMissing:
+        ledger = Ledger.empty()
+    workplace = Workplace(settings, ledger)
+    try:
+        yield workplace
+    finally:
+        workplace.close()
+
+
+@contextmanager
+def acting(settings: Settings, what: str) -> Iterator[Workplace]:
+    """Take the lease and open everything; Ctrl-C finishes the step in hand."""
+    with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
+        stop = threading.Event()
+        workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
+        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+        try:
+            yield workplace
+        finally:
+            signal.signal(signal.SIGINT, before)
+            workplace.close()
+
+
+def make_plan(workplace: Workplace) -> SweepPlan:
+    """List every root, then read all claims, and judge; changes nothing."""
+    inventories = list_roots(workplace, workplace.unhurried)
+    now = workplace.ledger.peek(workplace.clock())
+    return survey(workplace, inventories, workplace.settings.terms, now)
+
+
+def sweep_once(workplace: Workplace, *, quiet: bool) -> tuple[SweepPlan, list[Step]]:
+    """Do a whole full cycle: what has to be seen twice is remembered for the next."""
+    cycle = Cycle(workplace)
+    cycle.run()
+    plan = make_plan(workplace)
+    now = workplace.ledger.now(workplace.clock())
+    try:
+        steps = _with_progress(cycle, workplace, plan, quiet=quiet)
+    finally:
+        note_unclaimed(workplace, plan, now.aged_s)
+    return plan, steps
+
+
+def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[Step]:
+    """Carry out a saved plan, if it may be still."""
+    now = workplace.ledger.now(workplace.clock())
+    require_current(workplace, plan, now.at)
+    cycle = Cycle(workplace)
+    cycle.run()
+    return _with_progress(cycle, workplace, plan, quiet=quiet)
+
+
+def load_plan(path: Path) -> SweepPlan:
+    """Read a saved plan; raises BadUsage."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadUsage(f"the plan {path} cannot be read: {error}") from error
+    return plan_from(told)
+
+
+def finish(ctx: click.Context, plan: SweepPlan, steps: list[Step], *, as_json: bool) -> None:
+    """Tell what became of a plan; what failed or was left decides the exit code."""
+    from mlflow_cleanup.cli.saying import show
+
+    values: dict[str, Any] = steps_values(plan, steps)
+    show(values, steps_text(values), as_json=as_json)
+    has_failed = any(step.result is StepResult.FAILED for step in steps)
+    ctx.exit(NOT_CLEANED if has_failed or values["left"] else DONE)
+
+
+def _with_progress(
+    cycle: Cycle, workplace: Workplace, plan: SweepPlan, *, quiet: bool
+) -> list[Step]:
+    length = len(plan.take) + len(plan.empty)
+    begun, done = time.monotonic(), 0
+    if quiet or not length or not sys.stderr.isatty():
+        return carry_out(cycle, workplace, plan)
+
+    def rate(_: object) -> str:
+        return f"{size_text(done / max(time.monotonic() - begun, 0.001))}/s"
+
+    with click.progressbar(
+        length=length, label="cleaning", file=sys.stderr, show_eta=True, item_show_func=rate
+    ) as bar:
+
+        def count(step: Step) -> None:
+            nonlocal done
+            done += step.size.bytes if step.size else 0
+            bar.update(1, step)
+
+        return carry_out(cycle, workplace, plan, count)

@@ -1,0 +1,37 @@
+"""`mlflow-cleanup sweep`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlflow_cleanup.cli.options import as_json, connection, policy, settings_beside_server, terms
+
+
+@click.command()
+@click.option("--apply", "is_real", is_flag=True, help="Act; without it this is only a plan.")
+@connection
+@policy
+@terms
+@as_json
+@click.pass_context
+def sweep(ctx: click.Context, /, is_real: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """Compare storage with the database and reclaim what MLflow no longer needs.
+
+    Without --apply nothing is written, whatever else is said.
+    """
+    from mlflow_cleanup.cli.full import acting, finish, make_plan, reading, sweep_once
+    from mlflow_cleanup.cli.saying import show
+    from mlflow_cleanup.report.plans import plan_text, plan_values
+
+    settings = settings_beside_server(given)
+    if not is_real:
+        with reading(settings) as workplace:
+            plan = make_plan(workplace)
+        hint = "\n\nNothing was done. To act: `mlflow-cleanup sweep --apply`"
+        show(plan_values(plan), plan_text(plan) + hint, as_json=as_json)
+        return
+    with acting(settings, "sweep") as workplace:
+        plan, steps = sweep_once(workplace, quiet=as_json)
+    finish(ctx, plan, steps, as_json=as_json)

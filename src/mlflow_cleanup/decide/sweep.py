@@ -1,0 +1,232 @@
+"""Judging everything that was listed or left, and making a full cycle's plan of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
+from mlflow_cleanup.decide.planner import Ground, judge_now
+from mlflow_cleanup.model.entity import EntityKind
+from mlflow_cleanup.model.inventory import Inventory, Place
+from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.plan import (
+    Judged,
+    Refusal,
+    RootSummary,
+    SweepPlan,
+    Terms,
+    digest_of,
+)
+from mlflow_cleanup.model.shape import is_usual_experiment
+from mlflow_cleanup.model.snapshot import BackendIdentity
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
+
+Spot = tuple[str, tuple[str, ...]]
+"""A root and the names that lead on from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a full cycle saw: storage first, then the database.
+
+    `departed` are the entities that left and have, or had, bytes; `experiments` where experiments
+    lie, dead ones too; `first_seen` since when a place has been unclaimed, in ledger time;
+    `released` are ids of what an operator restored by hand, to be left alone; `problems` say why
+    nothing under a root may count as unclaimed.
+    """
+
+    ground: Ground
+    now: Moment
+    inventories: tuple[Inventory, ...]
+    departed: tuple[Candidate, ...]
+    experiments: frozenset[Spot]
+    first_seen: Mapping[Spot, float]
+    adopted: frozenset[str]
+    released: frozenset[str] = frozenset()
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_sweep_plan(
+    view: View, terms: Terms, database: str, identity: BackendIdentity
+) -> SweepPlan:
+    """Judge every place and order what follows; refuses what would take too much at once."""
+    judged = list(_judge_departed(view, terms))
+    known = {_spot(item.place) for item in judged if isinstance(item.candidate.place, Location)}
+    listed = [item for item in _judge_listed(view, terms) if _spot(item.place) not in known]
+    shells = [item for item in listed if item.candidate.gone is Gone.EMPTY]
+    orphans = [item for item in listed if item.candidate.gone is Gone.ORPHAN]
+    everything = [*judged, *orphans]
+    take = tuple(sorted(_garbage(everything), key=_by_size))
+    empty = tuple(_garbage(shells))
+    plan = SweepPlan(
+        id="",
+        made_at=view.now.at,
+        database=database,
+        identity=identity,
+        take=take,
+        empty=empty,
+        keep=tuple(item for item in everything if _is_worth_telling(item)),
+        roots=tuple(_summary(inventory, listed, view) for inventory in view.inventories),
+        refusal=_brake(take, view.inventories, terms),
+        unclaimed=_unclaimed(orphans, view),
+    )
+    return replace(plan, id=digest_of(view.now.at, (*take, *empty)))
+
+
+def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
+    """Judge what the database says has left; what is not there any more needs no verdict."""
+    places = {
+        (item.root, inside): place
+        for item in view.inventories
+        for inside, place in item.places.items()
+    }
+    for departed in view.departed:
+        is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
+        candidate = replace(departed, cascade=is_cascade)
+        verdict = _unless_released(candidate, judge_now(candidate, view.ground), view)
+        if not isinstance(candidate.place, Location):
+            yield Judged(candidate, verdict)
+        elif (place := places.get(_spot(candidate.place))) is not None:
+            yield Judged(candidate, verdict, place.size, place.newest)
+        elif candidate.entity.kind is EntityKind.MODEL_VERSION:
+            yield Judged(candidate, verdict)  # a copy has no shape by which it would be listed
+
+
+def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
+    """Judge every recognised place by itself, as if nobody had left."""
+    for inventory in view.inventories:
+        for place in inventory.places.values():
+            if not _is_where_mlflow_writes(place, inventory.root, view):
+                continue
+            gone = Gone.EMPTY if place.is_shell else Gone.ORPHAN
+            candidate = Candidate(
+                place.entity,
+                Location(inventory.root, place.inside),
+                gone,
+                experiment_id=place.above[-1] if place.above else None,
+            )
+            verdict = _verdict_on(candidate, place, view, terms)
+            yield Judged(candidate, verdict, place.size, place.newest)
+
+
+def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:
+    # A shell is judged as what it is the shell of.
+    location = candidate.place
+    if place.is_shell and isinstance(location, Location):
+        location = Location(location.root, (*location.inside, "artifacts"))
+    verdict = judge_now(replace(candidate, place=location), view.ground)
+    verdict = _unless_released(candidate, verdict, view)
+    if isinstance(verdict, Keep):
+        return verdict
+    root = location.root if isinstance(location, Location) else ""
+    if root in view.problems:
+        return Keep(Kept.REPORT_ONLY, view.problems[root])
+    if not terms.at_once and _is_young(place, view.now):
+        return Keep(Kept.TOO_YOUNG)
+    if place.is_shell:
+        return Garbage(candidate.gone)
+    if root not in view.adopted:
+        return Keep(Kept.NOT_ADOPTED)
+    if not terms.at_once and not _was_seen_before((root, place.inside), view):
+        return Keep(Kept.SEEN_ONCE)
+    return Garbage(candidate.gone)
+
+
+def _unless_released(candidate: Candidate, verdict: Verdict, view: View) -> Verdict:
+    if isinstance(verdict, Garbage) and candidate.entity.id in view.released:
+        return Keep(Kept.RELEASED)
+    return verdict
+
+
+def _is_young(place: Place, now: Moment) -> bool:
+    """Tell whether something in it is younger than an orphan may be, or claims to be."""
+    return now.at.timestamp() - place.newest < ORPHAN_AGE.total_seconds()
+
+
+def _was_seen_before(spot: Spot, view: View) -> bool:
+    first_s = view.first_seen.get(spot)
+    return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
+
+
+def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
+    """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root."""
+    return is_usual_experiment(place.above) or (root, place.above) in view.experiments
+
+
+def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[str, ...], ...]]:
+    """List the orphans of every root that was listed whole, those that have to wait as well."""
+    whole = {item.root for item in view.inventories if item.root not in view.problems}
+    found: dict[str, list[tuple[str, ...]]] = {root: [] for root in whole}
+    waiting = (Kept.SEEN_ONCE, Kept.TOO_YOUNG, Kept.NOT_ADOPTED)
+    for item in orphans:
+        is_unclaimed = isinstance(item.verdict, Garbage) or item.verdict.reason in waiting
+        if is_unclaimed and item.place.root in found:
+            found[item.place.root].append(item.place.inside)
+    return {root: tuple(places) for root, places in found.items()}
+
+
+def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> RootSummary:
+    foreign = dict(inventory.foreign)
+    live, count = Size(), 0
+    for place in inventory.places.values():
+        if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
+            top = "/".join(place.inside[:2])
+            foreign[top] = foreign.get(top, Size()) + place.size
+    for item in listed:
+        if item.place.root == inventory.root and _is_live(item):
+            live, count = live + (item.size or Size()), count + 1
+    return RootSummary(
+        inventory.root,
+        inventory.total,
+        live,
+        count,
+        foreign,
+        inventory.unseen,
+        view.problems.get(inventory.root),
+    )
+
+
+def _brake(
+    take: Iterable[Judged], inventories: Iterable[Inventory], terms: Terms
+) -> Refusal | None:
+    """Refuse a plan that would take most of a root, or a great many entities."""
+    take = list(take)
+    reasons = []
+    if len(take) > terms.most_entities:
+        reasons.append(f"it would take {len(take)} entities, more than {terms.most_entities}")
+    for inventory in inventories:
+        taken = sum(
+            item.size.bytes for item in take if item.size and item.place.root == inventory.root
+        )
+        if taken > terms.most_share * inventory.total.bytes:
+            share = taken / inventory.total.bytes
+            reasons.append(f"it would take {share:.0%} of the bytes under {inventory.root}")
+    if not reasons:
+        return None
+    return Refusal(digest_of(None, take), "; ".join(reasons))
+
+
+def _garbage(judged: Iterable[Judged]) -> Iterator[Judged]:
+    return (item for item in judged if isinstance(item.verdict, Garbage))
+
+
+def _is_live(item: Judged) -> bool:
+    return isinstance(item.verdict, Keep) and item.verdict.reason.is_protection
+
+
+def _is_worth_telling(item: Judged) -> bool:
+    """Tell what is kept on purpose from what is simply in use."""
+    if not isinstance(item.verdict, Keep):
+        return False
+    return item.candidate.gone is not Gone.ORPHAN or not item.verdict.reason.is_protection
+
+
+def _by_size(item: Judged) -> tuple[int, str]:
+    return (-(item.size.bytes if item.size else 0), str(item.candidate.entity))
+
+
+def _spot(place: Location) -> Spot:
+    return place.root, place.inside

@@ -1,0 +1,140 @@
+"""What full cycles remember: orphans seen before, pins, plans carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+
+Spot = tuple[str, tuple[str, ...]]
+"""A root and the names that lead on from it."""
+
+
+class Sightings:
+    """Since when each unclaimed place was seen unclaimed, in ledger time, without a break."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def first_seen(self) -> dict[Spot, float]:
+        """Return every place that was unclaimed in the last full cycle, and since when."""
+        rows = self._file.connection.execute("SELECT root, inside, first_s FROM sightings")
+        return {
+            (to_text(row[0]) or "", tuple((to_text(row[1]) or "").split("/"))): row[2]
+            for row in rows
+        }
+
+    def note(self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], aged_s: float) -> None:
+        """Take down, for each root that was listed whole, what is unclaimed in it now.
+
+        What is claimed or gone meanwhile begins anew when it is seen again.
+        """
+        with self._file.transaction() as connection:
+            for root, places in unclaimed.items():
+                known = {spot[1] for spot in self.first_seen() if spot[0] == root}
+                there = set(places)
+                connection.executemany(
+                    "DELETE FROM sightings WHERE root = ? AND inside = ?",
+                    [(to_blob(root), to_blob("/".join(place))) for place in known - there],
+                )
+                connection.executemany(
+                    "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
+                    [(to_blob(root), to_blob("/".join(place)), aged_s) for place in there],
+                )
+
+
+class Pin(NamedTuple):
+    """An operator's word to keep something: an id, or an absolute path."""
+
+    target: str
+    at: str
+    reason: str | None
+
+
+class Pins:
+    """What operators pinned here, beside the tags in MLflow."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def all(self) -> list[Pin]:
+        """List the pins, by target."""
+        rows = self._file.connection.execute("SELECT * FROM pins ORDER BY target")
+        return [Pin(to_text(row[0]) or "", row[1], to_text(row[2])) for row in rows]
+
+    def add(self, targets: Iterable[str], at: datetime, reason: str | None) -> None:
+        """Pin."""
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO pins VALUES (?, ?, ?)",
+                [(to_blob(target), at.isoformat(), to_blob(reason)) for target in targets],
+            )
+
+    def remove(self, targets: Iterable[str]) -> int:
+        """Unpin; returns how many were pinned."""
+        with self._file.transaction() as connection:
+            return sum(
+                connection.execute("DELETE FROM pins WHERE target = ?", (to_blob(target),)).rowcount
+                for target in targets
+            )
+
+
+class Plans:
+    """Which saved plans were begun, and which are done: none is carried out twice."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def is_done(self, plan_id: str) -> bool:
+        """Tell whether a plan was carried out to its end."""
+        row = self._file.connection.execute(
+            "SELECT is_done FROM plans WHERE id = ?", (plan_id,)
+        ).fetchone()
+        return row is not None and bool(row[0])
+
+    def begin(self, plan_id: str, at: datetime) -> None:
+        """Take down that a plan is being carried out."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO plans (id, begun_at) VALUES (?, ?)",
+                (plan_id, at.isoformat()),
+            )
+
+    def end(self, plan_id: str) -> None:
+        """Take down that it was carried out to its end."""
+        with self._file.transaction() as connection:
+            connection.execute("UPDATE plans SET is_done = 1 WHERE id = ?", (plan_id,))
+
+
+class Brakes:
+    """The last full cycle that was refused for what it would take, and whether it may go ahead."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def refuse(self, plan_id: str) -> None:
+        """Take down that this plan waits for a confirmation."""
+        self._set("braked", plan_id)
+
+    def confirm(self, plan_id: str) -> bool:
+        """Let the plan that waits go ahead; False when it is another one, or none."""
+        if self._get("braked") != plan_id:
+            return False
+        self._set("braked and confirmed", plan_id)
+        return True
+
+    def is_confirmed(self, plan_id: str) -> bool:
+        """Tell whether an operator let exactly this go ahead."""
+        return self._get("braked and confirmed") == plan_id
+
+    def _get(self, name: str) -> str | None:
+        row = self._file.connection.execute(
+            "SELECT value FROM facts WHERE name = ?", (name,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set(self, name: str, value: str) -> None:
+        with self._file.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))

@@ -1,0 +1,246 @@
+"""A full cycle's plan as JSON values, there and back, and as text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from mlflow_cleanup.errors import BadUsage
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.plan import (
+    Judged,
+    Refusal,
+    RootSummary,
+    Step,
+    StepResult,
+    SweepPlan,
+    digest_of,
+)
+from mlflow_cleanup.model.snapshot import BackendIdentity
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
+from mlflow_cleanup.report.text import minute, printable, size_text, table
+
+FORMAT = 1
+_LARGEST = 10
+
+
+def plan_values(plan: SweepPlan) -> dict[str, Any]:
+    """Return a plan as JSON values; `plan_from` reads them back."""
+    return {
+        "format": FORMAT,
+        "id": plan.id,
+        "made_at": plan.made_at.isoformat(),
+        "database": plan.database,
+        "anchors": dict(plan.identity.anchors),
+        "take": [_judged_values(item) for item in plan.take],
+        "empty": [_judged_values(item) for item in plan.empty],
+        "keep": [_judged_values(item) for item in plan.keep],
+        "roots": [_root_values(root) for root in plan.roots],
+        "refusal": (
+            {"plan_id": plan.refusal.plan_id, "reason": plan.refusal.reason}
+            if plan.refusal
+            else None
+        ),
+        "bytes": sum(item.size.bytes for item in plan.take if item.size),
+    }
+
+
+def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
+    """Read what `plan_values` wrote; raises BadUsage for anything else, or what was changed."""
+    try:
+        if told["format"] != FORMAT:
+            raise BadUsage(f"the plan has format {told['format']!r}, not {FORMAT}")
+        refused = told["refusal"]
+        plan = SweepPlan(
+            id=str(told["id"]),
+            made_at=datetime.fromisoformat(told["made_at"]),
+            database=str(told["database"]),
+            identity=BackendIdentity(dict(told["anchors"])),
+            take=tuple(map(_judged_from, told["take"])),
+            empty=tuple(map(_judged_from, told["empty"])),
+            refusal=Refusal(refused["plan_id"], refused["reason"]) if refused else None,
+        )
+        is_whole = plan.id == digest_of(plan.made_at, (*plan.take, *plan.empty))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadUsage(f"this is no plan of mlflow-cleanup: {error!r}") from error
+    if not is_whole:
+        raise BadUsage("the plan was changed after it was made; make a new one")
+    return plan
+
+
+def plan_text(plan: SweepPlan, *, everything: bool = False) -> str:
+    """Lay out a plan for a terminal: what goes, what stays and why, what was not seen."""
+    parts = [
+        _head(plan),
+        _by_reason("Would go to the trash", plan.take),
+        _largest(plan.take, everything=everything),
+        f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
+        _by_reason("Left MLflow, but stays", plan.keep),
+        _largest(plan.keep, everything=True, head="Stays:") if everything else "",
+        *map(_root_text, plan.roots),
+        _refusal_text(plan.refusal),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def steps_values(plan: SweepPlan, steps: Sequence[Step]) -> dict[str, Any]:
+    """Return what became of a plan's steps as JSON values."""
+    return {
+        "plan": plan.id,
+        "steps": [
+            {
+                **_judged_values(step.judged),
+                "result": step.result.value,
+                "detail": printable(step.detail),
+                "bytes": step.size.bytes if step.size else None,
+            }
+            for step in steps
+        ],
+        "counts": {
+            result.value: sum(step.result is result for step in steps) for result in StepResult
+        },
+        "bytes": sum(step.size.bytes for step in steps if step.size),
+        "left": len(plan.take) + len(plan.empty) - len(steps),
+    }
+
+
+def steps_text(values: Mapping[str, Any]) -> str:
+    """Say what became of a plan, with each failure and each skip."""
+    counts = ", ".join(f"{count} {name}" for name, count in values["counts"].items() if count)
+    lines = [f"plan {values['plan']}: {counts or 'nothing to do'}; {size_text(values['bytes'])}"]
+    lines += [
+        f"  {step['result']}: {step['entity']} at {step['path']}: {step['detail']}"
+        for step in values["steps"]
+        if step["result"] in (StepResult.FAILED.value, StepResult.SKIPPED.value)
+    ]
+    if values["left"]:
+        lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
+    return "\n".join(map(printable, lines))
+
+
+def _head(plan: SweepPlan) -> str:
+    total = sum(item.size.bytes for item in plan.take if item.size)
+    what = f"{len(plan.take)} places, {size_text(total)}" if plan.take else "nothing to reclaim"
+    return printable(f"Plan {plan.id} for {plan.database}, {minute(plan.made_at)}: {what}.")
+
+
+def _by_reason(head: str, judged: Iterable[Judged]) -> str:
+    counts: dict[tuple[str, str], list[Judged]] = defaultdict(list)
+    for item in judged:
+        verdict = item.verdict
+        counts[item.candidate.entity.kind.value, verdict.reason.value].append(item)
+    rows = [
+        [kind, reason, str(len(items)), size_text(_bytes(items))]
+        for (kind, reason), items in sorted(counts.items(), key=lambda pair: -_bytes(pair[1]))
+    ]
+    return f"{head}:\n{table(['what', 'why', 'count', 'size'], rows)}" if rows else ""
+
+
+def _largest(judged: Sequence[Judged], *, everything: bool, head: str = "") -> str:
+    shown = sorted(judged, key=lambda item: -_bytes([item]))
+    shown = shown if everything else shown[:_LARGEST]
+    rows = [
+        [
+            printable(f"{item.candidate.entity}" + (f' "{name}"' if name else "")),
+            size_text(_bytes([item])) if item.size else "?",
+            minute(item.candidate.deleted_at) if item.candidate.deleted_at else "-",
+            printable(str(item.candidate.place)),
+        ]
+        for item in shown
+        for name in [item.candidate.name]
+    ]
+    if not rows:
+        return ""
+    title = head or ("All of it:" if everything else "The largest:")
+    return f"{title}\n{table(['what', 'size', 'deleted', 'where'], rows)}"
+
+
+def _root_text(root: RootSummary) -> str:
+    lines = [
+        f"Artifact root {root.root}: {size_text(root.total.bytes)} in {root.total.files} files; "
+        f"{root.live_places} places in use, {size_text(root.live.bytes)}"
+    ]
+    foreign = sorted(root.foreign.items(), key=lambda pair: -pair[1].bytes)
+    lines += [
+        f"  foreign, never touched: {name or 'files at the top'}, {size_text(size.bytes)} in "
+        f"{size.files} files"
+        for name, size in foreign[:_LARGEST]
+    ]
+    if len(foreign) > _LARGEST:
+        lines.append(f"  and {len(foreign) - _LARGEST} more foreign directories")
+    lines += [f"  not seen: {one.path}: {one.why}" for one in root.unseen[:_LARGEST]]
+    if root.problem:
+        lines.append(f"  nothing here counts as unclaimed: {root.problem}")
+    return "\n".join(map(printable, lines))
+
+
+def _refusal_text(refusal: Refusal | None) -> str:
+    if refusal is None:
+        return ""
+    return printable(
+        f"It will be REFUSED at first, as plan {refusal.plan_id}: {refusal.reason}. "
+        f"If it is meant: `mlflow-cleanup confirm {refusal.plan_id}` after that, and once more."
+    )
+
+
+def _bytes(items: Iterable[Judged]) -> int:
+    return sum(item.size.bytes for item in items if item.size)
+
+
+def _judged_values(item: Judged) -> dict[str, Any]:
+    candidate, verdict = item.candidate, item.verdict
+    place = candidate.place if isinstance(candidate.place, Location) else None
+    return {
+        "entity": str(candidate.entity),
+        "kind": candidate.entity.kind.value,
+        "entity_id": candidate.entity.id,
+        "name": candidate.name,
+        "experiment_id": candidate.experiment_id,
+        "gone": candidate.gone.name.lower(),
+        "cascade": candidate.cascade,
+        "verdict": "garbage" if isinstance(verdict, Garbage) else "keep",
+        "reason": verdict.reason.value,
+        "detail": verdict.detail if isinstance(verdict, Keep) else "",
+        "deleted_at": candidate.deleted_at.isoformat() if candidate.deleted_at else None,
+        "root": place.root if place else None,
+        "inside": list(place.inside) if place else None,
+        "path": place.path if place else None,
+        "files": item.size.files if item.size else None,
+        "bytes": item.size.bytes if item.size else None,
+        "newest": item.newest,
+    }
+
+
+def _judged_from(told: Mapping[str, Any]) -> Judged:
+    gone = Gone[told["gone"].upper()]
+    at = told["deleted_at"]
+    candidate = Candidate(
+        entity=Entity(EntityKind(told["kind"]), str(told["entity_id"])),
+        place=Location(str(told["root"]), tuple(map(str, told["inside"]))),
+        gone=gone,
+        name=told["name"],
+        experiment_id=told["experiment_id"],
+        deleted_at=datetime.fromisoformat(at) if at else None,
+        cascade=bool(told["cascade"]),
+    )
+    size = None if told["bytes"] is None else Size(int(told["files"]), int(told["bytes"]))
+    return Judged(candidate, Garbage(gone, candidate.deleted_at), size, told["newest"])
+
+
+def _root_values(root: RootSummary) -> dict[str, Any]:
+    return {
+        "root": root.root,
+        "files": root.total.files,
+        "bytes": root.total.bytes,
+        "live_places": root.live_places,
+        "live_bytes": root.live.bytes,
+        "foreign": {
+            name: {"files": size.files, "bytes": size.bytes} for name, size in root.foreign.items()
+        },
+        "unseen": [{"path": one.path, "why": one.why} for one in root.unseen],
+        "problem": root.problem,
+    }
