@@ -203,9 +203,7 @@ def move_project(world: World, opened: Open) -> World:
 class TestMovedProject:
     """Database, ledger and artifact root moved together."""
 
-    def test_items_follow_and_are_restored(
-        self, world: World, deleted: Run, opened: Open
-    ) -> None:
+    def test_items_follow_and_are_restored(self, world: World, deleted: Run, opened: Open) -> None:
         """The trash came along with its root, which is told once; a restore gives it back."""
         wanted = world.trash(deleted)[0].files
         moved = move_project(world, opened)
@@ -253,9 +251,7 @@ class TestMovedProject:
         assert moved.bytes_in_trash(run) == 1_000
         assert moved.states(run) == [ItemState.QUARANTINED]
 
-    def test_only_the_root_moved_takes_its_trash_along(
-        self, world: World, deleted: Run
-    ) -> None:
+    def test_only_the_root_moved_takes_its_trash_along(self, world: World, deleted: Run) -> None:
         """The artifacts on a larger disk, the database where it was."""
         there = world.home / "larger"
         world.root.rename(there)

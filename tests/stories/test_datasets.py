@@ -92,7 +92,8 @@ def test_dataset_in_the_trash_comes_back_when_a_live_run_uses_it(
 
 
 @pytest.mark.parametrize(
-    "source", ["{root}", "{root}/..", "/", "file://{root}/0", "mlflow-artifacts:/0", "", "[" * 9_999]
+    "source",
+    ["{root}", "{root}/..", "/", "file://{root}/0", "mlflow-artifacts:/0", "", "[" * 9_999],
 )
 def test_dataset_as_large_as_a_disk_keeps_nothing_below(
     world: World, producer: Run, consumer: Run, source: str

@@ -166,9 +166,7 @@ class TestItLasts:
         assert [world.known(run) for run in newer] == [RunState.ACTIVE] * 3
         assert world.history() == ["refused"]
 
-    def test_confirmed_it_goes_on(
-        self, world: World, caught_up: str, newer: list[Run]
-    ) -> None:
+    def test_confirmed_it_goes_on(self, world: World, caught_up: str, newer: list[Run]) -> None:
         """Once answered the new counter counts, and what vanished is quarantined."""
         refusal = world.refused()
         assert refusal.plan_id == caught_up
