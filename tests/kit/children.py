@@ -7,6 +7,7 @@ import os
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,10 +102,18 @@ def _unshare() -> bool:
     return bool(libc.mount(b"none", b"/", None, _MS_REC_PRIVATE, None) == 0)
 
 
-def mount_tmpfs(at: Path) -> None:
-    """Mount an empty file system of its own."""
+def mount_tmpfs(at: Path, options: bytes | None = None) -> None:
+    """Mount an empty file system of its own; `options` such as b"size=8M"."""
     at.mkdir(parents=True, exist_ok=True)
-    _check(ctypes.CDLL(None, use_errno=True).mount(b"tmpfs", os.fsencode(at), b"tmpfs", 0, None))
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.mount(b"tmpfs", os.fsencode(at), b"tmpfs", 0, options))
+
+
+def fill_disk(at: Path) -> None:
+    """Leave no byte free on the file system of a directory."""
+    with open(at / "fill", "ab", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4_096)
 
 
 def mount_bind(source: Path, at: Path) -> None:

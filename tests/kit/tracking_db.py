@@ -177,3 +177,24 @@ class TrackingFile:
         """Add a trace with its artifact location (since 2.14)."""
         self.insert("trace_info", request_id=id_, experiment_id=0, timestamp_ms=1, status="OK")
         self.insert("trace_tags", request_id=id_, key="mlflow.artifactLocation", value=place)
+
+    def dataset(self, id_: str, source: Value, *used_by: str, name: Value = "telling data") -> None:
+        """Add a dataset with where it lies, and the runs that logged it as their input."""
+        self.insert(
+            "datasets",
+            dataset_uuid=id_,
+            experiment_id=0,
+            name=name,
+            digest=id_,
+            dataset_source_type="local",
+            dataset_source=source,
+        )
+        for run in used_by:
+            self.insert(
+                "inputs",
+                input_uuid=f"{id_} {run}",
+                source_type="DATASET",
+                source_id=id_,
+                destination_type="RUN",
+                destination_id=run,
+            )

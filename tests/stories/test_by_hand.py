@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_cleanup.errors import PlanRefused, StoreUnreachable
+from mlflow_cleanup.errors import PlanRefused, StoreUnreachable, TrackingUnreadable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.item import ItemState, Size
 from tests.kit.world import Run, World
@@ -210,3 +210,35 @@ def test_restore_by_hand_without_its_root_is_taken_up_when_the_root_is_back(
 
     assert world.bytes_at(deleted) == 10
     assert world.known(deleted) is RunState.RELEASED
+
+
+def test_restore_by_hand_of_a_move_that_was_interrupted(world: World) -> None:
+    """Moved, but never recorded as moved: found in the trash all the same, and given back."""
+    run = world.run({"a": 1_000})
+    world.cycle()
+    world.delete(run)
+    world.faults.after("quarantine", lambda: world.db.path.rename(world.home / "aside.db"))
+    with pytest.raises(TrackingUnreadable):
+        world.cycle()
+    assert world.states(run) == [ItemState.QUARANTINING]
+    assert world.bytes_at(run) == 0
+
+    (item,) = world.restore_by_hand(run)
+
+    assert item.state is ItemState.RESTORED
+    assert world.bytes_at(run) == 1_000
+    assert world.trash() == []
+
+
+def test_purge_by_hand_is_not_cut_short_by_what_comes_in(world: World) -> None:
+    """New deletes interrupt the purges of a cycle; who asked for one gets the whole of it."""
+    runs = [world.run({"a": 1}) for _ in range(5)]
+    world.cycle()
+    world.delete(*runs)
+    world.cycle()
+    world.workplace.is_called = lambda: True
+
+    items = world.purge_by_hand()
+
+    assert [item.state for item in items] == [ItemState.PURGED] * 5
+    assert world.trash() == []

@@ -243,6 +243,75 @@ def test_next_purge_is_announced_to_who_waits_for_it(world: World) -> None:
     assert world.next_due_s() == timedelta(days=5).total_seconds()
 
 
+def test_retention_counts_from_the_move_not_from_the_cycles_beginning(world: World) -> None:
+    """In a cycle that takes hours, what is moved last stays restorable just as long."""
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    world.faults.before("quarantine", lambda: world.advance(hours=5))
+    world.cycle()
+    due_at = world.last(EventKind.QUARANTINED).due_at
+    assert due_at is not None
+    assert due_at.timestamp() == world.clock.wall_s + timedelta(days=7).total_seconds()
+
+    world.advance(days=7, seconds=-1)
+    world.cycle()
+    assert world.bytes_in_trash(run) == 10
+
+    world.advance(seconds=1)
+    world.cycle()
+    assert world.trash() == []
+
+
+def test_run_deleted_anew_between_two_looks_waits_anew(world: World) -> None:
+    """Restored and deleted again unseen: purged a whole retention after it would have been."""
+    run, other = quarantined(world), quarantined(world)
+    world.advance(days=6)
+    world.undelete(run)
+    world.delete(run)
+    world.advance(days=1)
+    world.cycle()
+    assert world.bytes_in_trash(run) == 10
+    assert world.bytes_in_trash(other) == 0
+
+    world.restart()
+    world.advance(days=7, seconds=-1)
+    world.cycle()
+    assert world.bytes_in_trash(run) == 10
+
+    world.advance(seconds=1)
+    world.cycle()
+    assert world.trash() == []
+    assert world.history(run) == ["quarantined", "purged"]
+
+
+def test_run_deleted_anew_often_is_kept_as_long_as_somebody_does_so(world: World) -> None:
+    """Each deletion counts from when it was noticed, however many there were before."""
+    run = quarantined(world)
+    for _ in range(3):
+        world.advance(days=1)
+        world.undelete(run)
+        world.delete(run)
+        world.advance(days=6)
+        world.cycle()
+        assert world.bytes_in_trash(run) == 10
+
+    world.advance(days=7)
+    world.cycle()
+    assert world.trash() == []
+
+
+def test_time_of_a_deletion_that_is_lost_is_no_new_one(world: World) -> None:
+    """A row that says no time any more, or is no more, holds no purge up."""
+    runs = [quarantined(world) for _ in range(2)]
+    world.db.execute("UPDATE runs SET deleted_time = NULL WHERE run_uuid = ?", runs[0].id)
+    world.hard_delete(runs[1])
+    world.advance(days=7)
+    world.cycle()
+
+    assert world.trash() == []
+
+
 class TestRunningRunWithoutRetention:
     """A deleted run that may still be writing, where nothing could give back what is purged."""
 

@@ -156,6 +156,89 @@ class TestMassVanishing:
         assert {world.known(run) for run in runs} == {RunState.ACTIVE}
 
 
+class TestSlowVanishing:
+    """Rows of known active runs that go a few at a time, each time too few to be refused."""
+
+    def lose(self, world: World, runs: list[Run], minutes: float) -> None:
+        """Remove the rows of some runs; a cycle sees it, and time passes."""
+        world.hard_delete(*runs)
+        world.cycle()
+        world.advance(minutes=minutes)
+
+    @pytest.mark.parametrize("is_restarted", [False, True])
+    def test_within_an_hour_is_refused_in_sum(
+        self, world: World, runs: list[Run], *, is_restarted: bool
+    ) -> None:
+        """Five, five, then one: eleven of twenty within an hour are refused."""
+        self.lose(world, runs[:5], minutes=30)
+        if is_restarted:
+            world.restart()
+        self.lose(world, runs[5:10], minutes=29)
+        world.hard_delete(runs[10])
+
+        refusal = refuses_everything(world)
+
+        assert "the rows of 11 of 20 known active runs vanished within an hour" in refusal.reason
+        assert world.bytes_in_trash() == 10
+        assert world.bytes_at(runs[10]) == 1
+
+    def test_half_in_sum_is_not_refused(self, world: World, runs: list[Run]) -> None:
+        """The limits are the same as for those that vanish at once."""
+        self.lose(world, runs[:5], minutes=10)
+        self.lose(world, runs[5:10], minutes=10)
+
+        assert world.bytes_in_trash() == 10
+
+    def test_fewer_than_the_minimum_in_sum_are_not_refused(self, world: World) -> None:
+        """Nine are too few to be an accident, whatever share they are."""
+        few = [world.run({"a": 1}) for _ in range(10)]
+        world.cycle()
+        for run in few[:9]:
+            self.lose(world, [run], minutes=1)
+
+        assert world.bytes_in_trash() == 9
+
+    def test_spread_over_more_than_an_hour_is_not_refused(
+        self, world: World, runs: list[Run]
+    ) -> None:
+        """Somebody who tidies up for a day is not stopped."""
+        for start in range(0, 15, 5):
+            self.lose(world, runs[start : start + 5], minutes=61)
+
+        assert world.bytes_in_trash() == 15
+
+    def test_soft_deletes_in_between_do_not_count(self, world: World, runs: list[Run]) -> None:
+        """What was deleted in MLflow before its row went was a wish."""
+        world.delete(*runs[:8])
+        world.cycle()
+        self.lose(world, runs[:8], minutes=1)
+        self.lose(world, runs[8:13], minutes=1)
+
+        assert world.bytes_in_trash() == 13
+
+    def test_confirmed_the_count_begins_anew(self, world: World, runs: list[Run]) -> None:
+        """After a vanishing was meant the next row is not counted on top of it."""
+        self.lose(world, runs[:6], minutes=1)
+        world.hard_delete(*runs[6:12])
+        world.answer(world.refused())
+        world.cycle()
+        self.lose(world, runs[12:14], minutes=1)
+
+        assert world.bytes_in_trash() == 14
+        assert world.told().count("refused") == 1
+
+    def test_refused_cycles_do_not_count_the_same_rows_again(
+        self, world: World, runs: list[Run]
+    ) -> None:
+        """However often it is looked at, the number told stays that of the rows."""
+        self.lose(world, runs[:6], minutes=1)
+        world.hard_delete(*runs[6:12])
+        reasons = {world.refused().reason for _ in range(3)}
+
+        assert len(reasons) == 1
+        assert "the rows of 12 of 20" in reasons.pop()
+
+
 class TestSchema:
     """Tables that this version does not know."""
 

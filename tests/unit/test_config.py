@@ -195,3 +195,16 @@ def test_keys_of_the_file_may_be_written_with_dashes_or_underscores(tmp_path: Pa
         "poll_interval": 1,
         "state_dir": "/s",
     }
+
+
+def test_a_database_behind_a_link_has_the_ledger_of_the_real_one(tmp_path: Path) -> None:
+    """However it is reached, one database has one ledger, so that one lease holds for it."""
+    real = tmp_path.resolve() / "data" / "mlflow.db"
+    real.parent.mkdir()
+    real.touch()
+    (tmp_path / "link.db").symlink_to(real)
+    (tmp_path / "linked").symlink_to(real.parent)
+    uris = [f"sqlite:///{path}" for path in (real, "link.db", "linked/mlflow.db")]
+
+    assert {sqlite_path(uri, str(tmp_path)) for uri in uris} == {str(real)}
+    assert state_dir_for(sqlite_path(uris[1], str(tmp_path))) == real.parent / ".mlflow-cleanup"

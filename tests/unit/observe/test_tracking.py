@@ -297,6 +297,28 @@ def test_a_snapshot_is_of_one_moment(tmp_path: Path, places: Places) -> None:
     assert "7" in after.identity.anchors
 
 
+def test_writers_need_not_wait_while_places_are_looked_up(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where claims lead is found out on the disk, which may be slow: no lock is held by then."""
+    db, tracking = make(tmp_path)
+    written = []
+    with OtherProcess(db.path) as other:
+        real = Places.claimed
+
+        def slow(self: Places, text: str) -> tuple[str, ...]:
+            other.do(f"UPDATE runs SET name = 'written' WHERE run_uuid = '{ACTIVE}'")
+            written.append(text)
+            return real(self, text)
+
+        monkeypatch.setattr(Places, "claimed", slow)
+        found = tracking.snapshot(lambda _: (), places)
+
+    assert written
+    assert db.execute("SELECT name FROM runs WHERE run_uuid = ?", ACTIVE) == [("written",)]
+    assert found.claims.on_run(ACTIVE) is not None
+
+
 def test_claims_from_elsewhere_are_among_the_snapshots(tmp_path: Path, places: Places) -> None:
     """A model registry in a database of its own protects places too."""
     _, tracking = make(tmp_path)
