@@ -316,7 +316,7 @@ def test_writers_need_not_wait_while_places_are_looked_up(
 
     assert written
     assert db.execute("SELECT name FROM runs WHERE run_uuid = ?", ACTIVE) == [("written",)]
-    assert found.claims.on_run(ACTIVE) is not None
+    assert found.claims.on_id(ACTIVE) is not None
 
 
 def test_claims_from_elsewhere_are_among_the_snapshots(tmp_path: Path, places: Places) -> None:
