@@ -84,9 +84,9 @@ def _roots(settings: Settings) -> Iterator[Finding]:
 def _owner_problem(settings: Settings, root: str) -> str | None:
     try:
         identity = TrackingDatabase(settings.database).identity()
-        LocalStore(
-            root, Owner(settings.database, identity, _ledger_id(settings)), wait=lambda _: None
-        ).check()
+        ledger_id, tokens = _ledger_says(settings)
+        owner = Owner(settings.database, identity, ledger_id, file=identity.file)
+        LocalStore(root, owner, tokens=tokens, wait=lambda _: None).check()
     except (ForeignOwner, StoreUnreachable) as error:
         return str(error)
     except CleanupError:
@@ -94,13 +94,13 @@ def _owner_problem(settings: Settings, root: str) -> str | None:
     return None
 
 
-def _ledger_id(settings: Settings) -> str | None:
+def _ledger_says(settings: Settings) -> tuple[str | None, frozenset[str]]:
     try:
         ledger = Ledger.read(settings.state_dir)
     except CleanupError:
-        return None
+        return None, frozenset()
     try:
-        return ledger.id
+        return ledger.id, ledger.tokens()
     finally:
         ledger.close()
 

@@ -78,6 +78,13 @@ class StoreUnreachable(CleanupError):
         )
 
 
+class NoRoot(StoreUnreachable):
+    """A place lies under no artifact root that is configured."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root, "it is no artifact root here; add it with --artifact-root")
+
+
 class ForeignOwner(StoreUnreachable):
     """An artifact root carries the owner marker of another tracking database."""
 

@@ -28,6 +28,7 @@ from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import carry_out
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.journal import Request
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -85,10 +86,15 @@ def content(label: str, size: int) -> bytes:
 
 
 def tree(place: Path) -> Tree:
-    """Read every file below a directory; `name -> target` stands for a link."""
+    """Read every file below a directory; `name -> target` stands for a link.
+
+    Owner markers are left out, as each start writes them anew.
+    """
     found: Tree = {}
     for path in sorted(place.rglob("*")):
         inside = path.relative_to(place).as_posix()
+        if path.parts[-2:] == (RESERVED, "owner.json"):
+            continue
         if path.is_symlink():
             found[f"{inside} -> {path.readlink()}"] = b""
         elif path.is_file():
@@ -259,7 +265,9 @@ class World:
 
     def purge_by_hand(self, *runs: Run) -> list[Item]:
         """Do what `mlflow-cleanup trash purge` does; no runs: all."""
-        return carry_out(self._cycle, Request(0, "purge", tuple(run.id for run in runs)))
+        held = self.ledger.items.in_state(*HELD)
+        ids = [run.id for run in runs] or [item.id for item in held]
+        return carry_out(self._cycle, Request(0, "purge", tuple(ids)))
 
     def close(self) -> None:
         """Close what is open."""

@@ -9,7 +9,7 @@ from mlflow_cleanup.act.restore import restore
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.event import EventKind
-from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.item import Held, Item, ItemState
 
 
 def purge(items: Iterable[Item], tools: Tools) -> list[Item]:
@@ -19,12 +19,21 @@ def purge(items: Iterable[Item], tools: Tools) -> list[Item]:
         if not tools.unhurried():
             break
         tools.refresh()
-        # What collided with live files is in nobody's way and goes when an operator says so.
-        if item.state is not ItemState.CONFLICT and tools.wanted(item) is not None:
+        if tools.wanted(item) is not None and not _collides(item, tools):
             settled += restore([item], tools)
         else:
             settled.append(_purge(item, tools))
     return settled
+
+
+def _collides(item: Item, tools: Tools) -> bool:
+    """Tell a rest that lies beside live files, and is in nobody's way, from the only copy."""
+    if item.state is not ItemState.CONFLICT or item.held is Held.IN_PLACE:
+        return False
+    try:
+        return tools.store_of(item.location.root).exists(item.location)
+    except (CleanupError, OSError):
+        return False
 
 
 def _purge(item: Item, tools: Tools) -> Item:
@@ -40,7 +49,8 @@ def _purge(item: Item, tools: Tools) -> Item:
     if result.complete:
         done = replace(begun, state=ItemState.PURGED, error=None)
         outcomes = Outcomes(tools)
-        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=result.freed))
+        freed = tools.ledger.items.freed_of(item.id)  # with what earlier attempts freed
+        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=freed))
         outcomes.settle()
         return done
     if not result.failures:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
-from mlflow_cleanup.errors import CleanupError, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState
@@ -46,7 +46,8 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
     except (CleanupError, OSError) as error:
         # Still in the trash. As an intent it is taken up again by the next cycle.
         waiting = replace(intent, error=str(error))
-        is_news = item.error != str(error) and not isinstance(error, StoreUnreachable)
+        is_told = isinstance(error, StoreUnreachable) and not isinstance(error, NoRoot)
+        is_news = item.error != str(error) and not is_told
         outcomes.add(
             waiting, event_of(EventKind.FAILED, item, tools, str(error)) if is_news else None
         )

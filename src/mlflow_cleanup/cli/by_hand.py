@@ -21,7 +21,7 @@ _LOOK_S = 0.05
 
 
 def do(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:
-    """Carry out a verb on runs (none: all); returns what became of each item."""
+    """Carry out a verb on runs or items; returns what became of each item."""
     Ledger.read(settings.state_dir).close()  # says clearly when there is none yet
     holder = current_holder(settings.state_dir)
     if holder is None:

@@ -58,7 +58,9 @@ def purge(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **give
         raise UnknownItems(missing)
     if chosen and not _may(chosen, is_sure=given["yes"]):
         raise BadUsage("nothing was purged")
-    values = do(settings, "purge", run_ids) if chosen else {"items": []}
+    # Exactly what was shown: what came into the trash meanwhile keeps its retention.
+    ids = [item["id"] for item in chosen]
+    values = do(settings, "purge", ids) if ids else {"items": []}
     show(values, outcome_text(values), as_json=as_json)
     is_done = all(item["state"] == "purged" for item in values["items"])
     ctx.exit(DONE if is_done else NOT_CLEANED)

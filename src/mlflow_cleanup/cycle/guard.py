@@ -15,7 +15,7 @@ from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
-from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.item import Held, Item, ItemState
 from mlflow_cleanup.model.plan import Refusal
 
 
@@ -120,6 +120,9 @@ def _forget(workplace: Workplace, sight: Sight, refusal: Refusal) -> None:
 
 
 def _set_aside(item: Item, refusal: Refusal) -> Item:
+    if item.held is Held.IN_PLACE or item.state is ItemState.QUARANTINING:
+        # Where it belongs, or not known to have moved: nothing of it is ours to keep or purge.
+        return replace(item, state=ItemState.ABANDONED)
     return replace(
         item,
         state=ItemState.CONFLICT,

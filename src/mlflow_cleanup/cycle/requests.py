@@ -27,10 +27,10 @@ def answer_requests(cycle: Cycle, workplace: Workplace) -> None:
 
 
 def carry_out(cycle: Cycle, request: Request) -> list[Item]:
-    """Do what a request asks; no run ids mean all."""
+    """Do what a request asks."""
     verbs: dict[str, Callable[[Sequence[str]], list[Item]]] = {
         RESTORE: lambda run_ids: cycle.restore(list(run_ids)),
-        PURGE: lambda run_ids: cycle.purge(list(run_ids) or None),
+        PURGE: lambda ids: cycle.purge(list(ids)),
     }
     try:
         return verbs[request.verb](request.run_ids)

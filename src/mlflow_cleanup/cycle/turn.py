@@ -73,19 +73,21 @@ class Cycle:
         """Give back the files of runs by hand; returns the items in their new states."""
         tools = self._tools_to_restore()
         recover(tools)
-        items = self._ledger.items.of_runs(run_ids, *HELD)
+        items = self._ledger.items.of_runs(run_ids, *HELD, ItemState.RESTORING)
         return restore(items, tools, by_hand=True)
 
-    def purge(self, run_ids: list[str] | None) -> list[Item]:
-        """Purge quarantined items of runs by hand (None: all), whatever their retention."""
+    def purge(self, ids: list[str]) -> list[Item]:
+        """Purge quarantined items by hand, by their ids or their runs', whatever their retention.
+
+        What was being given back stays as it is, and is returned so.
+        """
         tools = self.prepare()
         tools = replace(tools, unhurried=tools.keep_going)  # somebody waits for the whole answer
-        items = (
-            self._ledger.items.in_state(*HELD)
-            if run_ids is None
-            else self._ledger.items.of_runs(run_ids, *HELD)
-        )
-        return purge(items, tools)
+        recover(tools)
+        held = self._ledger.items.in_state(*HELD, ItemState.RESTORING)
+        wanted = [item for item in held if {item.id, item.entity.id} & set(ids)]
+        stuck = [item for item in wanted if item.state is ItemState.RESTORING]
+        return stuck + purge([item for item in wanted if item not in stuck], tools)
 
     def _tools_to_restore(self) -> Tools:
         """Prepare for giving back, which is right whatever state the tracking database is in."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import threading
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.config import Settings
-from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable
+from mlflow_cleanup.errors import ForeignOwner, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
-from mlflow_cleanup.model.location import Whereabouts
+from mlflow_cleanup.model.location import RESERVED, Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
+from mlflow_cleanup.observe.connection import file_id
 from mlflow_cleanup.observe.places import Places, fold_for, slashed
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.stores.local.marker import Owner
@@ -25,6 +28,13 @@ from mlflow_cleanup.stores.local.store import LocalStore
 def real_roots(settings: Settings) -> list[str]:
     """Return the configured roots by their real paths."""
     return sorted({slashed(os.path.realpath(root)) for root in settings.roots})
+
+
+def _is_left(root: str, here: AbstractSet[str]) -> bool:
+    """Tell whether a root is not there any more: gone, a link to its new place, or only a shell."""
+    if slashed(os.path.realpath(root)) in here:
+        return True
+    return not os.path.lexists(os.path.join(root, RESERVED))
 
 
 def _ignore(_: Event) -> None:
@@ -47,6 +57,7 @@ class Workplace:
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
     probe: ChangeProbe = field(init=False)
+    _marked: set[str] = field(init=False, default_factory=set)
     _stores: dict[str, LocalStore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,14 +93,13 @@ class Workplace:
         """
         if root not in self._stores:
             if root not in real_roots(self.settings):
-                raise StoreUnreachable(
-                    root, "it is no artifact root here; add it with --artifact-root"
-                )
+                raise NoRoot(root)
             known = self.ledger.roots().get(root)
             self._stores[root] = LocalStore(
                 root,
                 self._owner(self.ledger.identity or BackendIdentity({})),
                 is_marked=known is not None and known.is_marked,
+                tokens=self.ledger.tokens(),
                 wait=self.stop.wait,
             )
         return self._stores[root]
@@ -106,7 +116,7 @@ class Workplace:
         for root in real_roots(self.settings):
             problem = None
             try:
-                self.store_of(root).mark()
+                self._mark(root)
             except ForeignOwner as error:
                 foreign[root] = error.owner
                 problem = str(error)
@@ -126,20 +136,44 @@ class Workplace:
 
         `alone`: no other database uses it, so what this one does not claim nobody does.
         """
-        owner = self._owner(self.tracking.identity())
-        LocalStore(root, owner, wait=self.stop.wait).adopt(alone=alone)
+        owner, token = self._owner(self.tracking.identity()), secrets.token_hex(8)
+        self.ledger.note_tokens(root, [*self.ledger.tokens_of(root), token])
+        LocalStore(root, owner, wait=self.stop.wait).adopt(token, alone=alone)
+        self.ledger.note_tokens(root, [token])
         self.ledger.note_root(root, is_marked=True, problem=None)
         event = Event(EventKind.ADOPTED, utc(self.clock().wall_s), detail=root)
         self.ledger.history.add([event])
         self.forget_stores()
 
     def _owner(self, identity: BackendIdentity) -> Owner:
-        return Owner(self.settings.database, identity, self.ledger.id)
+        file = file_id(self.settings.database)
+        return Owner(
+            self.settings.database,
+            identity,
+            self.ledger.id,
+            file=f"{file[0]}:{file[1]}" if file else None,
+        )
+
+    def _mark(self, root: str) -> None:
+        """Mark a root as ours, with a token of its own for each start."""
+        store = self.store_of(root)
+        if root in self._marked:
+            store.mark()
+            return
+        was_at = store.moved_from()
+        if was_at not in self.ledger.items.roots_held():
+            was_at = None
+        token, before = secrets.token_hex(8), self.ledger.tokens_of(root)
+        # Both count until the marker is written: killed in between, it must be known again.
+        self.ledger.note_tokens(root, [*before, token])
+        store.mark(token, was_at=was_at)
+        self.ledger.note_tokens(root, [token])
+        self._marked.add(root)
 
     def _follow_moved_roots(self) -> None:
         """Let items follow a root that was moved: its marker, which came along, says from where."""
         here = set(real_roots(self.settings))
-        lost = {root for root in self.ledger.items.roots_held() - here if not os.path.lexists(root)}
+        lost = {root for root in self.ledger.items.roots_held() - here if _is_left(root, here)}
         for root in here if lost else ():
             try:
                 was = self.store_of(root).moved_from()

@@ -90,7 +90,8 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE TABLE IF NOT EXISTS roots (
     path BLOB PRIMARY KEY,
     is_marked INTEGER NOT NULL DEFAULT 0,
-    problem BLOB
+    problem BLOB,
+    tokens TEXT
 );
 CREATE TABLE IF NOT EXISTS sightings (
     root BLOB NOT NULL,
@@ -114,6 +115,8 @@ _UPGRADES = {
     1: (
         "ALTER TABLE items ADD COLUMN deleted_at TEXT",
         "ALTER TABLE refusals ADD COLUMN is_lasting INTEGER NOT NULL DEFAULT 0",
+        "UPDATE refusals SET is_lasting = 1 WHERE reason LIKE '%back in time%'",
+        "ALTER TABLE roots ADD COLUMN tokens TEXT",
     ),
 }
 """What makes a ledger of each earlier format one of the next."""
@@ -134,8 +137,8 @@ class LedgerFile:
             state_dir.mkdir(exist_ok=True)
             try:
                 connection = _connect_writer(path)
-            except sqlite3.OperationalError:
-                if not give_up_reserve(state_dir):
+            except sqlite3.OperationalError as error:
+                if "full" not in str(error) or not give_up_reserve(state_dir):
                     raise
                 connection = _connect_writer(path)
             _require_format(connection, path)
@@ -265,8 +268,12 @@ def _require_format(connection: sqlite3.Connection, path: Path) -> None:
     found = _format_of(connection)
     if found != FORMAT:
         connection.close()
-        age = "a later" if found > FORMAT else "an earlier"
-        raise LedgerUnwritable(str(path), f"its format {found} is of {age} mlflow-cleanup")
+        age = (
+            "a later mlflow-cleanup"
+            if found > FORMAT
+            else "an earlier mlflow-cleanup; starting the monitor brings it up to date"
+        )
+        raise LedgerUnwritable(str(path), f"its format {found} is of {age}")
 
 
 def _format_of(connection: sqlite3.Connection) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -178,9 +178,31 @@ class Ledger:
         """Remember a root's marker and what is wrong with it."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT INTO roots VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
-                "is_marked = excluded.is_marked, problem = excluded.problem",
+                "INSERT INTO roots (path, is_marked, problem) VALUES (?, ?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET is_marked = excluded.is_marked, "
+                "problem = excluded.problem",
                 (to_blob(path), int(is_marked), to_blob(problem)),
+            )
+
+    def tokens(self) -> frozenset[str]:
+        """Return what the owner markers written with this ledger say; see `note_tokens`."""
+        rows = self._file.connection.execute("SELECT tokens FROM roots WHERE tokens IS NOT NULL")
+        return frozenset(token for row in rows for token in json.loads(row[0]))
+
+    def tokens_of(self, path: str) -> list[str]:
+        """Return what one root's marker may say."""
+        row = self._file.connection.execute(
+            "SELECT tokens FROM roots WHERE path = ?", (to_blob(path),)
+        ).fetchone()
+        return [] if row is None or row[0] is None else list(json.loads(row[0]))
+
+    def note_tokens(self, path: str, tokens: Sequence[str]) -> None:
+        """Remember what a root's marker says, or will say: two while it is being rewritten."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT INTO roots (path, tokens) VALUES (?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET tokens = excluded.tokens",
+                (to_blob(path), json.dumps(list(tokens))),
             )
 
     def keep_reserve(self) -> None:

@@ -51,13 +51,15 @@ class BackendIdentity:
     `anchors` maps the ids of the oldest experiments to their creation time in ms (None before
     MLflow 1.30). `change_count` is SQLite's file change counter, which only grows while the file
     lives on; None where there is no such counter. `file` is device and inode; `schema_count` the
-    schema cookie, which SQLite's backup API and VACUUM count up though the schema stays the same.
+    schema cookie, which SQLite's backup API and VACUUM count up though the schema stays the same;
+    `pages` the size of the database, which only VACUUM makes smaller.
     """
 
     anchors: Mapping[str, int | None]
     change_count: int | None = None
     file: str | None = None
     schema_count: int | None = None
+    pages: int | None = None
 
     def is_same_as(self, other: BackendIdentity) -> bool:
         """Tell whether both can be one database: some oldest experiment is the same in both."""
@@ -74,7 +76,8 @@ class BackendIdentity:
 
     def was_written_over(self, found: BackendIdentity) -> bool:
         """Tell whether the file is another one, or all of its pages were written anew."""
-        return any(
+        shrank = None not in (self.pages, found.pages) and (found.pages or 0) < (self.pages or 0)
+        return shrank or any(
             None not in pair and pair[0] != pair[1]
             for pair in ((self.file, found.file), (self.schema_count, found.schema_count))
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, column, func, select, table
@@ -40,8 +40,19 @@ _NEEDED = {
     ),
     "model_versions": frozenset({"name", "version", "source", "current_stage"}),
     "trace_tags": frozenset({"request_id", "key", "value"}),
+    "datasets": frozenset({"dataset_uuid", "name", "dataset_source"}),
+    "inputs": frozenset({"source_type", "source_id", "destination_type", "destination_id"}),
 }
 """The columns that each claiming table has in every known schema revision."""
+
+_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+
+_OF_RUN, _OF_MODEL = "runs:/", "models:/"
+_REFERRED = {
+    _OF_RUN: ("runs", "run_uuid", "artifact_uri"),
+    _OF_MODEL: ("logged_models", "model_id", "artifact_location"),
+}
+"""Where a reference's bytes are named, by its scheme."""
 
 _IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
 
@@ -99,6 +110,7 @@ class Reader:
     def __init__(self, connection: Connection, layout: Layout) -> None:
         self._connection, self._layout = connection, layout
         self._members = Members(connection, layout)
+        self._places_of: dict[tuple[str, str], list[str]] = {}
 
     def claims(self) -> Iterator[Claim]:
         """Read the claims of everything that holds bytes of its own."""
@@ -115,6 +127,8 @@ class Reader:
 
     def completed(self, claims: Iterable[Claim]) -> Iterator[Claim]:
         """Follow the claims of another registry to the runs and models of this database."""
+        claims = list(claims)
+        self._look_up(claim.text for claim in claims)
         for claim in claims:
             yield claim
             for text in self._referred(claim.text):
@@ -139,7 +153,12 @@ class Reader:
             yield self._claim(EntityKind.EXPERIMENT, id_, place)
 
     def held(self, pinned: frozenset[Entity]) -> Iterator[Claim]:
-        """Read the places of pinned experiments: everything in them stays."""
+        """Read the places of what is pinned: everything in them stays."""
+        runs = [entity.id for entity in pinned if entity.kind is EntityKind.RUN]
+        for some in _batches(filter(_can_be_asked_for, runs)):
+            same = column("run_uuid").in_(some)
+            for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=same):
+                yield self._claim(EntityKind.RUN, id_, uri)
         for id_, place in self._select("experiments", "experiment_id", "artifact_location"):
             if Entity(EntityKind.EXPERIMENT, str(id_)) in pinned:
                 yield self._claim(EntityKind.EXPERIMENT, id_, place)
@@ -162,11 +181,13 @@ class Reader:
             .where(used.c.source_type == "DATASET")
             .where(func.coalesce(by.c.lifecycle_stage, "active") != "deleted")
         )
-        for name, source in self._connection.execute(query):
-            for text in _strings(_text(source)):
-                yield self._claim(EntityKind.DATASET, name, text)
-                for referred in self._referred(text):
-                    yield self._claim(EntityKind.DATASET, name, referred)
+        rows = self._connection.execute(query)
+        named = [(name, text) for name, source in rows for text in _strings(_text(source))]
+        self._look_up(text for _, text in named)
+        for name, text in named:
+            yield self._claim(EntityKind.DATASET, name, text)
+            for referred in self._referred(text):
+                yield self._claim(EntityKind.DATASET, name, referred)
 
     def pins(self) -> frozenset[Entity]:
         """Read what an operator pinned: runs with their models, experiments with all in them."""
@@ -209,6 +230,7 @@ class Reader:
         if self._layout.has("model_versions", "storage_location"):
             columns.append("storage_location")
         rows = list(self._select("model_versions", *columns))
+        self._look_up(_text(row.source) for row in rows)
         versions: _Versions = {}
         for row in rows:
             # Workspaces may each have a version of the same name and number.
@@ -235,18 +257,21 @@ class Reader:
 
     def _referred(self, source: str) -> Iterator[object]:
         """Resolve `models:/m-…` and `runs:/<id>/…`, whatever state the model or run is in."""
-        if source.startswith("models:/"):
-            model_id = source.removeprefix("models:/").strip("/").partition("/")[0]
-            same = column("model_id") == model_id
-            if _can_be_asked_for(model_id):
-                for (place,) in self._select("logged_models", "artifact_location", where=same):
-                    yield place
-        elif source.startswith("runs:/"):
-            run_id, _, inside = source.removeprefix("runs:/").strip("/").partition("/")
-            same = column("run_uuid") == run_id
-            if _can_be_asked_for(run_id):
-                for (uri,) in self._select("runs", "artifact_uri", where=same):
-                    yield f"{_text(uri)}/{inside}" if inside else uri
+        scheme, id_, inside = _reference(source)
+        for place in self._places_of.get((scheme, id_), ()):
+            yield f"{place}/{inside}" if inside and scheme == _OF_RUN else place
+
+    def _look_up(self, texts: Iterable[str]) -> None:
+        """Read where referred runs and models lie, many at a time: writers may be waiting."""
+        wanted: dict[str, set[str]] = {_OF_RUN: set(), _OF_MODEL: set()}
+        for text in texts:
+            scheme, id_, _ = _reference(text)
+            if scheme and (scheme, id_) not in self._places_of and _can_be_asked_for(id_):
+                wanted[scheme].add(id_)
+        for scheme, (name, key, place) in _REFERRED.items():
+            for some in _batches(wanted[scheme]):
+                for id_, text in self._select(name, key, place, where=column(key).in_(some)):
+                    self._places_of.setdefault((scheme, str(id_)), []).append(_text(text))
 
     def _traces(self) -> Iterator[Claim]:
         for row, gone in self._members.traces():
@@ -271,6 +296,21 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return value if isinstance(value, str) else ""
+
+
+def _reference(text: str) -> tuple[str, str, str]:
+    """Split `runs:/<id>/<path>` or `models:/<id>` into scheme, id and path; else all empty."""
+    for scheme in _REFERRED:
+        if text.startswith(scheme):
+            id_, _, inside = text.removeprefix(scheme).strip("/").partition("/")
+            return scheme, id_, inside
+    return "", "", ""
+
+
+def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(ids)
+    while some := list(islice(iterator, _IDS_A_QUERY)):
+        yield some
 
 
 def _strings(source: str) -> list[str]:

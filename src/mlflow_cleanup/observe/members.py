@@ -11,7 +11,7 @@ from sqlalchemy import false as never
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.schema import Layout
 
-_TRACE_PLACE_TAG = "mlflow.artifactLocation"
+_TRACE_PLACE_TAGS = ("mlflow.artifactLocation", "mlflow.trace.archiveLocation")
 _TRACE_RUN_KEY = "mlflow.sourceRun"
 
 Row = Any
@@ -87,7 +87,7 @@ class Members:
         if not self._layout.has("trace_info", "request_id", "experiment_id"):
             return
         traces = table("trace_info", column("request_id"), column("experiment_id"))
-        tags = self._values_of("trace_tags", _TRACE_PLACE_TAG)
+        tags = self._values_of("trace_tags", *_TRACE_PLACE_TAGS)
         notes = self._values_of("trace_request_metadata", _TRACE_RUN_KEY)
         runs, experiments = _stages("runs", "run_uuid"), _stages("experiments", "experiment_id")
         query = (
@@ -114,14 +114,14 @@ class Members:
         )
         yield from self._connection.execute(query)
 
-    def _values_of(self, name: str, key: str) -> Any:  # noqa: ANN401 - an SQLAlchemy subquery
+    def _values_of(self, name: str, *keys: str) -> Any:  # noqa: ANN401 - an SQLAlchemy subquery
         source = table(name, column("request_id"), column("key"), column("value"))
         has_it = self._layout.has(name, "request_id", "key", "value")
         if not has_it:
             empty = table("trace_info", column("request_id"))
             nothing = select(empty.c.request_id, empty.c.request_id.label("value"))
             return nothing.where(never()).subquery()
-        return select(source.c.request_id, source.c.value).where(source.c.key == key).subquery()
+        return select(source.c.request_id, source.c.value).where(source.c.key.in_(keys)).subquery()
 
 
 def _stages(name: str, id_: str) -> Any:  # noqa: ANN401 - an SQLAlchemy table

@@ -81,7 +81,10 @@ class Places:
         if len(path) > _LONGEST:
             return path
         if path.count("/") > _DEEP:
-            return slashed(os.path.realpath(path))
+            try:
+                return slashed(os.path.realpath(path))
+            except ValueError:
+                return path  # no file has a name that cannot be encoded
         parent, name = posixpath.split(path)
         if parent == path or not name:
             return path

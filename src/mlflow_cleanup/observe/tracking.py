@@ -160,6 +160,7 @@ class TrackingDatabase:
             change_count=sqlite.change_counter(self.path),
             file=f"{file[0]}:{file[1]}" if file else None,
             schema_count=_schema_count(connection),
+            pages=int(connection.exec_driver_sql("PRAGMA page_count").scalar() or 0),
         )
 
 

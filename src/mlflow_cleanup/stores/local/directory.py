@@ -7,18 +7,20 @@ empty there): each step is looked at by path right before it is used, which is t
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from mlflow_cleanup.errors import UnsafePlace
 
 HAS_DIR_FD = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd
 _OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
 _SEPARATORS = "/\x00" + (os.sep if os.sep != "/" else "")
+_SMALL = 1 << 16
 _REPARSE_POINT = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: links and junctions on Windows
 
 
@@ -71,7 +73,7 @@ class Directory(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Read a child file whole."""
+        """Read a small child file whole; raises OSError for a large one."""
         ...
 
     def write(self, name: str, content: bytes) -> None:
@@ -139,7 +141,7 @@ class DescriptorDirectory:
     def read(self, name: str) -> bytes:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self.fd)
         with os.fdopen(fd, "rb") as file:
-            return file.read()
+            return _read_small(file)
 
     def write(self, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -203,7 +205,7 @@ class PathDirectory:
         if not stat.S_ISREG(self.lstat(name).st_mode):
             raise UnsafePlace(self._join(name), "it is a link or no file")
         with open(self._join(name), "rb") as file:
-            return file.read()
+            return _read_small(file)
 
     def write(self, name: str, content: bytes) -> None:
         fresh = self._join(f"{name}.new")
@@ -292,6 +294,14 @@ def _write_durably(fd: int, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read_small(file: BinaryIO) -> bytes:
+    """Read what only ever holds a few lines: a client could have put anything in its place."""
+    content = file.read(_SMALL + 1)
+    if len(content) > _SMALL:
+        raise OSError(errno.EFBIG, "File too large")
+    return content
 
 
 def _drop(directory: Directory, name: str) -> None:

@@ -3,15 +3,18 @@
 It also tells a root from the empty directory that is left when a file system is not mounted: a root
 that once carried the marker and does not now cannot be seen.
 
-A copy of a database has the same experiments as the original, so where the database lies and which
-ledger wrote the marker count too: a database that was moved takes its ledger along, and leaves
-nothing where it was.
+A copy of a database has the same experiments as the original, its ledger too where that was copied
+along, and in another container both may lie at the same path. So each start writes a new token into
+the marker and remembers it in the ledger: whoever comes second refuses. A database elsewhere counts
+as moved only when it is the same file, with its ledger, and nothing is left where it was.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable, UnsafePlace
@@ -29,7 +32,8 @@ class Owner:
     """What the marker says: where the tracking database was, and by what it is recognised.
 
     `ledger` is the id of the ledger that wrote it; `root` where the root was then. `is_adopted`:
-    an operator said that no other database uses this root.
+    an operator said that no other database uses this root. `token` is a new one at every start;
+    `file` is the database's device and inode.
     """
 
     database: str
@@ -37,20 +41,28 @@ class Owner:
     ledger: str | None = None
     root: str | None = None
     is_adopted: bool = False
+    token: str | None = None
+    file: str | None = None
 
-    def is_ours(self, ours: Owner) -> bool:
-        """Tell whether this marker was written for the database that `ours` names."""
+    def is_ours(self, ours: Owner, tokens: AbstractSet[str]) -> bool:
+        """Tell whether this marker was written for the database and with the ledger of `ours`."""
         if not self.identity.is_same_as(ours.identity):
             return False
-        if self.database == ours.database:
-            return True
-        # Without a ledger's name it was written by an early version.
-        is_same_ledger = self.ledger in (None, ours.ledger)
-        return is_same_ledger and not os.path.exists(self.database)
+        is_there = self.database == ours.database or not os.path.exists(self.database)
+        if self.token is None:
+            return is_there  # written by an early version
+        if self.ledger != ours.ledger or self.token not in tokens:
+            return False
+        return self.database == ours.database or (is_there and self.file == ours.file)
 
     def says_the_same_as(self, other: Owner) -> bool:
         """Tell whether both name the same places and the same ledger."""
-        return (self.database, self.ledger, self.root) == (other.database, other.ledger, other.root)
+        return (self.database, self.ledger, self.root, self.file) == (
+            other.database,
+            other.ledger,
+            other.root,
+            other.file,
+        )
 
     def encode(self) -> bytes:
         """Write as JSON, with the format's number."""
@@ -61,6 +73,8 @@ class Owner:
             "ledger": self.ledger,
             "root": self.root,
             "adopted": self.is_adopted,
+            "token": self.token,
+            "file": self.file,
         }
         return json.dumps(content, indent=2, sort_keys=True).encode()
 
@@ -78,6 +92,8 @@ class Owner:
                 _text(told.get("ledger")),
                 _text(told.get("root")),
                 told.get("adopted") is True,
+                _text(told.get("token")),
+                _text(told.get("file")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ForeignOwner(root, f"the marker cannot be read: {error}") from error
@@ -91,6 +107,8 @@ def read(root: Directory) -> Owner | None:
     except FileNotFoundError:
         return None
     except (UnsafePlace, OSError) as error:
+        if getattr(error, "errno", None) == errno.EFBIG:
+            raise ForeignOwner(root.path, "the marker is too large to be one") from error
         raise StoreUnreachable(root.path, f"its owner marker cannot be read ({error})") from error
 
 
@@ -105,7 +123,9 @@ def write(root: Directory, owner: Owner) -> None:
         ) from error
 
 
-def require(root: Directory, owner: Owner, *, expected: bool) -> Owner | None:
+def require(
+    root: Directory, owner: Owner, tokens: AbstractSet[str], *, expected: bool
+) -> Owner | None:
     """Return the marker, which is ours, or None where none is expected yet; raise otherwise."""
     found = read(root)
     if found is None and expected:
@@ -114,7 +134,7 @@ def require(root: Directory, owner: Owner, *, expected: bool) -> Owner | None:
             f"its marker {RESERVED}/{NAME} is missing, as when a file system is not mounted. If "
             f"the root was emptied on purpose, run `mlflow-cleanup adopt {root.path}`",
         )
-    if found is not None and not found.is_ours(owner):
+    if found is not None and not found.is_ours(owner, tokens):
         raise ForeignOwner(root.path, found.database)
     return found
 

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
@@ -43,21 +44,23 @@ _COLLISIONS = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 class LocalStore:
     """One artifact root on a local file system.
 
-    `owner` is what its marker must say; `is_marked` whether a marker was written there before, so
-    that its absence means the root cannot be seen. `wait` pauses between attempts to remove.
+    `owner` is what its marker must say, with one of `tokens`; `is_marked` whether a marker was
+    written there before, so that its absence means the root cannot be seen. `wait` pauses between
+    attempts to remove.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it must know is given, never asked for
         self,
         root: str,
         owner: marker.Owner,
         *,
         is_marked: bool = False,
+        tokens: AbstractSet[str] = frozenset(),
         wait: Callable[[float], object],
         by_descriptor: bool = HAS_DIR_FD,
     ) -> None:
         self._root, self._owner, self._wait = root, replace(owner, root=root), wait
-        self._is_marked, self._by_descriptor = is_marked, by_descriptor
+        self._is_marked, self._tokens, self._by_descriptor = is_marked, tokens, by_descriptor
 
     @property
     def root(self) -> str:
@@ -67,31 +70,43 @@ class LocalStore:
     def check(self) -> None:
         """See `ArtifactStore.check`."""
         with self._open() as root:
-            marker.require(root, self._owner, expected=self._is_marked)
+            marker.require(root, self._owner, self._tokens, expected=self._is_marked)
 
-    def mark(self) -> None:
-        """See `ArtifactStore.mark`."""
+    def mark(self, token: str | None = None, *, was_at: str | None = None) -> None:
+        """See `ArtifactStore.mark`; with a new token the marker is written anew.
+
+        `was_at` is where items still say that the root is, which the marker goes on saying.
+        """
         with self._open() as root:
-            found = marker.require(root, self._owner, expected=self._is_marked)
-            if found is None or not found.says_the_same_as(self._owner):
-                is_adopted = found is not None and found.is_adopted
-                marker.write(root, replace(self._owner, is_adopted=is_adopted))
+            found = marker.require(root, self._owner, self._tokens, expected=self._is_marked)
+            ours = replace(
+                self._owner,
+                root=was_at or self._root,
+                is_adopted=found is not None and found.is_adopted,
+                token=token or (found.token if found else None),
+            )
+            if found is None or found.token != ours.token or not found.says_the_same_as(ours):
+                marker.write(root, ours)
         self._is_marked = True
+        if token is not None:
+            self._tokens = {token}
 
     def moved_from(self) -> str | None:
         """Return where the root was when its marker was written; None: here, or it has none."""
         with self._open() as root:
-            found = marker.require(root, self._owner, expected=self._is_marked)
+            found = marker.require(root, self._owner, self._tokens, expected=self._is_marked)
         return None if found is None or found.root == self._root else found.root
 
-    def adopt(self, *, alone: bool = False) -> None:
+    def adopt(self, token: str | None = None, *, alone: bool = False) -> None:
         """Write the owner marker whatever is there: the operator has said whose root this is.
 
         `alone`: and that no other database uses it.
         """
         with self._open() as root:
-            marker.write(root, replace(self._owner, is_adopted=alone))
+            marker.write(root, replace(self._owner, is_adopted=alone, token=token))
         self._is_marked = True
+        if token is not None:
+            self._tokens = {token}
 
     def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
         """See `ArtifactStore.quarantine`."""
@@ -183,7 +198,7 @@ class LocalStore:
     def is_adopted(self) -> bool:
         """See `ArtifactStore.is_adopted`."""
         with self._open() as root:
-            found = marker.require(root, self._owner, expected=self._is_marked)
+            found = marker.require(root, self._owner, self._tokens, expected=self._is_marked)
         return found is not None and found.is_adopted
 
     def remove_empty(self, location: Location) -> bool:
