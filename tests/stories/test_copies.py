@@ -262,7 +262,6 @@ class TestMovedProject:
         assert world.told(deleted) == ["quarantined", "restored"]
         assert len(list(there.rglob("model.bin"))) == 1
 
-
     def test_copied_root_does_not_take_over_what_the_old_one_holds(
         self, world: World, deleted: Run
     ) -> None:
