@@ -262,6 +262,23 @@ class TestMovedProject:
         assert world.told(deleted) == ["quarantined", "restored"]
         assert len(list(there.rglob("model.bin"))) == 1
 
+    def test_copied_root_does_not_take_over_what_the_old_one_holds(
+        self, world: World, deleted: Run
+    ) -> None:
+        """While the old root is still there, its items are there too, and wait for it."""
+        there = world.home / "larger"
+        shutil.copytree(world.root, there)
+        was = world.root
+        world.restart(roots=(str(there),), artifacts_destination=str(there))
+        world.cycle()
+        assert "moved" not in world.told()
+        assert {item.location.root for item in world.items(deleted)} == {str(was)}
+
+        world.restart(roots=(str(was),), artifacts_destination=str(was))
+        world.undelete(deleted)
+        world.cycle()
+        assert world.bytes_at(deleted) == 10
+
 
 class TestCopiedProject:
     """The whole directory copied, as for a trial or a backup; the original goes on."""

@@ -65,6 +65,19 @@ def test_dataset_of_a_live_run_keeps_the_run_that_has_it(
     assert world.bytes_in_trash(producer) == 10
 
 
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
+def test_dataset_is_found_by_its_place_alone(world: World, consumer: Run, source: str) -> None:
+    """A run whose id no text is recognised by: what the strings of the JSON mean is what counts."""
+    producer = world.run(id_="telling-run")
+    world.cycle()
+    inside = json.dumps({"of": [{"uri": told(world, source, producer)}]}).replace("/", "\\/")
+    world.db.dataset("d1", inside, consumer.id)
+    world.delete(producer)
+    world.cycle()
+
+    assert world.bytes_at(producer) == 10
+
+
 def test_dataset_that_only_deleted_runs_used_keeps_nothing(
     world: World, producer: Run, consumer: Run
 ) -> None:

@@ -218,11 +218,11 @@ class TestSlowVanishing:
 
     def test_confirmed_the_count_begins_anew(self, world: World, runs: list[Run]) -> None:
         """After a vanishing was meant the next row is not counted on top of it."""
-        self.lose(world, runs[:6], minutes=1)
-        world.hard_delete(*runs[6:12])
+        self.lose(world, runs[:9], minutes=1)
+        world.hard_delete(*runs[9:11])
         world.answer(world.refused())
         world.cycle()
-        self.lose(world, runs[12:14], minutes=1)
+        self.lose(world, runs[11:14], minutes=1)
 
         assert world.bytes_in_trash() == 14
         assert world.told().count("refused") == 1

@@ -58,8 +58,7 @@ class Lease:
         """Take the lease; raises LeaseHeld naming the holder."""
         try:
             for place in self._places:
-                is_needed = place == self._places[0]
-                if is_needed or os.access(place.parent, os.W_OK | os.X_OK):
+                if place == self._places[0] or _can_be_locked(place):
                     self._held.append(_Lock(place, self._what))
         except BaseException:
             self.release()
@@ -86,6 +85,11 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _can_be_locked(place: Path) -> bool:
+    """Tell whether a lock can be made in a directory, or the directory itself."""
+    return any(os.access(path, os.W_OK | os.X_OK) for path in (place, place.parent))
 
 
 class _Lock:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import LeaseHeld, LedgerUnwritable
-from mlflow_cleanup.ledger.lease import HOLDER_FILE, Lease, current_holder, read_holder
+from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LedgerUnwritable
+from mlflow_cleanup.ledger.lease import HOLDER_FILE, LOCK_FILE, Lease, current_holder, read_holder
+from tests.kit.children import as_nobody
 
 _HOLD = """
 import sys
@@ -137,3 +138,72 @@ def test_lease_without_its_note_is_not_taken(state_dir: Path) -> None:
     (state_dir / HOLDER_FILE).rmdir()
     with Lease([state_dir], "second") as second:
         assert second.is_held
+
+
+def test_both_places_are_locked(tmp_path: Path) -> None:
+    """Whoever shares one of them is refused, and keeps nothing of the other."""
+    shared, first, second = tmp_path / "shared", tmp_path / "first", tmp_path / "second"
+    with Lease([first, shared], "telling holder"):
+        with pytest.raises(LeaseHeld, match="telling holder"):
+            Lease([second, shared], "second").acquire()
+        with pytest.raises(LeaseHeld, match="telling holder"):
+            Lease([shared], "third").acquire()
+        assert current_holder(second) is None
+
+    with Lease([second, shared], "second"):
+        assert current_holder(first) is None
+
+
+def test_one_place_named_twice_is_locked_once(state_dir: Path) -> None:
+    """The state directory is the usual one: nobody stands in their own way."""
+    with Lease([state_dir, state_dir], "first") as lease:
+        lease.verify()
+        assert current_holder(state_dir) is not None
+
+
+def test_place_beside_a_database_that_may_not_be_written_is_left_out() -> None:
+    """Where nothing can be made beside the database the state directory must do."""
+
+    def body(top: Path) -> None:
+        data = top / "data"
+        data.mkdir(mode=0o555)
+        with Lease([top / "state", data / "usual"], "first") as lease:
+            assert lease.is_held
+        assert not (data / "usual").exists()
+
+    as_nobody(body)
+
+
+def test_place_that_is_there_is_locked_in_a_directory_that_may_not_be_written() -> None:
+    """What may be written in it is enough: only making it would need more."""
+
+    def body(top: Path) -> None:
+        usual = top / "data" / "usual"
+        usual.mkdir(parents=True)
+        usual.parent.chmod(0o555)
+        with (
+            Lease([top / "first", usual], "telling holder"),
+            pytest.raises(LeaseHeld, match="telling holder"),
+        ):
+            Lease([top / "second", usual], "second").acquire()
+        usual.parent.chmod(0o755)
+
+    as_nobody(body)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("place", [0, 1])
+def test_lock_file_that_is_another_one_is_no_lease_any_more(
+    tmp_path: Path, place: int, *, is_replaced: bool
+) -> None:
+    """Removed or replaced, it lets somebody else in: the holder is told when it asks."""
+    places = [tmp_path / "first", tmp_path / "second"]
+    with Lease(places, "first") as lease:
+        lease.verify()
+        (places[place] / LOCK_FILE).unlink()
+        if is_replaced:
+            (places[place] / LOCK_FILE).touch()
+
+        with pytest.raises(LeaseLost, match="was removed or replaced"):
+            lease.verify()
