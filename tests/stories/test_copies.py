@@ -140,13 +140,15 @@ class TestDatabaseElsewhere:
 
         assert owner(twin.root)["database"] == world.settings.database
 
-    def test_same_path_with_a_new_ledger_is_the_owner(self, world: World, deleted: Run) -> None:
-        """The state directory lost: the root is still this database's, and cleaned up again."""
+    def test_same_path_with_a_new_ledger_has_to_adopt(self, world: World, deleted: Run) -> None:
+        """The state directory lost looks like a copy in another container: an operator says."""
         before = owner(world.root)["ledger"]
         world.close()
         shutil.rmtree(world.settings.state_dir)
         world.restart()
         run = world.run({"new": 1_000})
+        world.refused()
+        world.workplace.adopt(str(world.root))
         world.cycle()
         world.delete(run)
         world.cycle()
@@ -179,7 +181,7 @@ class TestDatabaseElsewhere:
     ) -> None:
         """A marker that names no ledger yet says by its experiments whose it is."""
         told = owner(world.root)
-        del told["ledger"], told["root"]
+        del told["ledger"], told["root"], told["token"], told["file"]
         (world.root / MARKER).write_text(json.dumps(told), encoding="utf-8")
         settings = elsewhere(world, "moved", roots=False)
         world.close()
@@ -354,6 +356,8 @@ class TestCopiedProject:
         before = tree(world.root)
 
         other.advance(days=30)
+        other.refused()
+        other.workplace.adopt(str(other.root))
         other.cycle()
         other.purge_by_hand(deleted)
         other.undelete(deleted)

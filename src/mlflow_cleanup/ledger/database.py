@@ -138,7 +138,7 @@ class LedgerFile:
             try:
                 connection = _connect_writer(path)
             except sqlite3.OperationalError as error:
-                if "full" not in str(error) or not give_up_reserve(state_dir):
+                if "locked" in str(error) or not give_up_reserve(state_dir):
                     raise
                 connection = _connect_writer(path)
             _require_format(connection, path)

@@ -46,16 +46,18 @@ def test_problem_of_a_root_is_remembered_and_cleared(world: World) -> None:
     assert world.ledger.roots()[str(world.root)].problem is None
 
 
-def test_marker_is_written_once(world: World) -> None:
-    """Later cycles leave the marker as it is, however many experiments there are then."""
-    before = (world.root / MARKER).stat()
+def test_marker_is_written_once_by_each_start(world: World) -> None:
+    """Later cycles leave the marker as it is; another start writes another token into it."""
+    before = (world.root / MARKER).read_bytes()
     world.db.experiment("5", "mlflow-artifacts:/5")
     world.cycle()
+    assert (world.root / MARKER).read_bytes() == before
+
     world.restart()
     world.cycle()
-
-    after = (world.root / MARKER).stat()
-    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    told, again = json.loads(before), json.loads((world.root / MARKER).read_bytes())
+    assert told.pop("token") != again.pop("token")
+    assert told | {"experiments": {}} == again | {"experiments": {}}
 
 
 @pytest.mark.parametrize("urgent", [True, False])
