@@ -78,9 +78,13 @@ class Stage:
 
     def begin(self, checkpoint: Checkpoint) -> Progress:
         """Put everything back to where it was right before a cycle."""
-        home = self.world.home
+        home, database = self.world.home, self.world.db.path
+        # The very same file, as another one would be a database that was put back.
+        kept = database.rename(home.with_name("kept.db"))
         shutil.rmtree(home)
         shutil.copytree(checkpoint.copy, home, symlinks=True)
+        kept.write_bytes(database.read_bytes())
+        kept.replace(database)
         return Progress.decode(checkpoint.progress.encode().decode())
 
     def play(self, progress: Progress, deadly: int) -> Progress:
