@@ -26,6 +26,8 @@ import pytest
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import carry_out
+from mlflow_cleanup.cycle.sweep import carry_out as carry_out_plan
+from mlflow_cleanup.cycle.sweep import full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD
@@ -35,6 +37,7 @@ from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import RESERVED
+from mlflow_cleanup.model.plan import Step, SweepPlan
 from tests.kit.clock import HandClock, NoPause
 from tests.kit.faulty import Faults, FaultyWorkplace
 from tests.kit.tracking_db import TrackingFile, Value, run_id
@@ -236,6 +239,19 @@ class World:
     def cycle(self, scope: Scope = Scope.EVERYTHING) -> None:
         """Run one cycle; raises what it raises."""
         self._cycle.run(scope)
+
+    def plan(self) -> SweepPlan:
+        """Make a full cycle's plan, as `mlflow-cleanup plan` does."""
+        return look(self.workplace)
+
+    def sweep(self) -> list[Step]:
+        """Do a full cycle, as `mlflow-cleanup sweep --apply` does."""
+        return full_cycle(self._cycle, self.workplace, lambda _: lambda _: None)[1]
+
+    def carry_out(self, plan: SweepPlan) -> list[Step]:
+        """Carry out a plan made before, as `mlflow-cleanup apply` does."""
+        require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
+        return carry_out_plan(self._cycle, self.workplace, plan)
 
     def refused(self) -> PlanRefused:
         """Run one cycle, which must be refused."""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ import click
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
-from mlflow_cleanup.cycle.survey import list_roots, survey
-from mlflow_cleanup.cycle.sweep import carry_out, note_unclaimed, require_current
+from mlflow_cleanup.cycle.sweep import OnStep, carry_out, full_cycle, require_current
 from mlflow_cleanup.errors import BadUsage, LedgerMissing
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -55,24 +54,10 @@ def acting(settings: Settings, what: str) -> Iterator[Workplace]:
             workplace.close()
 
 
-def make_plan(workplace: Workplace) -> SweepPlan:
-    """List every root, then read all claims, and judge; changes nothing."""
-    inventories = list_roots(workplace, workplace.unhurried)
-    now = workplace.ledger.peek(workplace.clock())
-    return survey(workplace, inventories, workplace.settings.terms, now)
-
-
 def sweep_once(workplace: Workplace, *, quiet: bool) -> tuple[SweepPlan, list[Step]]:
     """Do a whole full cycle: what has to be seen twice is remembered for the next."""
-    cycle = Cycle(workplace)
-    cycle.run()
-    plan = make_plan(workplace)
-    now = workplace.ledger.now(workplace.clock())
-    try:
-        steps = _with_progress(cycle, workplace, plan, quiet=quiet)
-    finally:
-        note_unclaimed(workplace, plan, now.aged_s)
-    return plan, steps
+    with _Progress(quiet=quiet) as progress:
+        return full_cycle(Cycle(workplace), workplace, progress.begin)
 
 
 def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[Step]:
@@ -81,7 +66,8 @@ def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[St
     require_current(workplace, plan, now.at)
     cycle = Cycle(workplace)
     cycle.run()
-    return _with_progress(cycle, workplace, plan, quiet=quiet)
+    with _Progress(quiet=quiet) as progress:
+        return carry_out(cycle, workplace, plan, progress.begin(plan))
 
 
 def load_plan(path: Path) -> SweepPlan:
@@ -103,24 +89,40 @@ def finish(ctx: click.Context, plan: SweepPlan, steps: list[Step], *, as_json: b
     ctx.exit(NOT_CLEANED if has_failed or values["left"] else DONE)
 
 
-def _with_progress(
-    cycle: Cycle, workplace: Workplace, plan: SweepPlan, *, quiet: bool
-) -> list[Step]:
-    length = len(plan.take) + len(plan.empty)
-    begun, done = time.monotonic(), 0
-    if quiet or not length or not sys.stderr.isatty():
-        return carry_out(cycle, workplace, plan)
+class _Progress:
+    """A bar on a terminal, with the rate and the time that is left; elsewhere nothing."""
 
-    def rate(_: object) -> str:
-        return f"{size_text(done / max(time.monotonic() - begun, 0.001))}/s"
+    def __init__(self, *, quiet: bool) -> None:
+        self._is_shown = not quiet and sys.stderr.isatty()
+        self._open = ExitStack()
+        self._done, self._begun = 0, time.monotonic()
 
-    with click.progressbar(
-        length=length, label="cleaning", file=sys.stderr, show_eta=True, item_show_func=rate
-    ) as bar:
+    def begin(self, plan: SweepPlan) -> OnStep:
+        """Draw the bar for a plan; returns what is to be told of each step."""
+        length = len(plan.take) + len(plan.empty)
+        if not self._is_shown or not length:
+            return lambda _: None
+        bar: Any = self._open.enter_context(
+            click.progressbar(
+                length=length,
+                label="cleaning",
+                file=sys.stderr,
+                show_eta=True,
+                item_show_func=lambda _: self._rate(),
+            )
+        )
 
         def count(step: Step) -> None:
-            nonlocal done
-            done += step.size.bytes if step.size else 0
+            self._done += step.size.bytes if step.size else 0
             bar.update(1, step)
 
-        return carry_out(cycle, workplace, plan, count)
+        return count
+
+    def _rate(self) -> str:
+        return f"{size_text(self._done / max(time.monotonic() - self._begun, 0.001))}/s"
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()

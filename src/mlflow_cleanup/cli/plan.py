@@ -23,12 +23,13 @@ from mlflow_cleanup.errors import BadUsage
 @as_json
 def plan(everything: bool, output: str | None, as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Show what MLflow no longer needs, what is kept and why. Changes nothing."""
-    from mlflow_cleanup.cli.full import make_plan, reading
+    from mlflow_cleanup.cli.full import reading
     from mlflow_cleanup.cli.saying import show
+    from mlflow_cleanup.cycle.sweep import look
     from mlflow_cleanup.report.plans import plan_text, plan_values
 
     with reading(settings_beside_server(given)) as workplace:
-        made = make_plan(workplace)
+        made = look(workplace)
     values = plan_values(made)
     if output is not None:
         try:

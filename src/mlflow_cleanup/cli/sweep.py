@@ -21,14 +21,15 @@ def sweep(ctx: click.Context, /, is_real: bool, as_json: bool, **given: Any) -> 
 
     Without --apply nothing is written, whatever else is said.
     """
-    from mlflow_cleanup.cli.full import acting, finish, make_plan, reading, sweep_once
+    from mlflow_cleanup.cli.full import acting, finish, reading, sweep_once
     from mlflow_cleanup.cli.saying import show
+    from mlflow_cleanup.cycle.sweep import look
     from mlflow_cleanup.report.plans import plan_text, plan_values
 
     settings = settings_beside_server(given)
     if not is_real:
         with reading(settings) as workplace:
-            plan = make_plan(workplace)
+            plan = look(workplace)
         hint = "\n\nNothing was done. To act: `mlflow-cleanup sweep --apply`"
         show(plan_values(plan), plan_text(plan) + hint, as_json=as_json)
         return

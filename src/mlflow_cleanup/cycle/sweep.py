@@ -10,6 +10,7 @@ from datetime import datetime
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
+from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
@@ -53,9 +54,28 @@ def carry_out(
     return steps
 
 
-def note_unclaimed(workplace: Workplace, plan: SweepPlan, aged_s: float) -> None:
-    """Remember what was unclaimed in this full cycle, for the next one."""
-    workplace.ledger.sightings.note(plan.unclaimed, aged_s)
+def look(workplace: Workplace) -> SweepPlan:
+    """List every root, then read all claims, and judge; changes nothing."""
+    inventories = list_roots(workplace, workplace.unhurried)
+    now = workplace.ledger.peek(workplace.clock())
+    return survey(workplace, inventories, workplace.settings.terms, now)
+
+
+def full_cycle(
+    cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], OnStep]
+) -> tuple[SweepPlan, list[Step]]:
+    """Do a whole full cycle after an ordinary one.
+
+    What was unclaimed in it is remembered for the next, whatever became of the rest.
+    """
+    cycle.run()
+    plan = look(workplace)
+    now = workplace.ledger.now(workplace.clock())
+    try:
+        steps = carry_out(cycle, workplace, plan, on_plan(plan))
+    finally:
+        workplace.ledger.sightings.note(plan.unclaimed, now.aged_s)
+    return plan, steps
 
 
 def _require_confirmed(workplace: Workplace, plan: SweepPlan) -> None:
