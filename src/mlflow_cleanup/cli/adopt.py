@@ -16,11 +16,16 @@ from mlflow_cleanup.errors import BadUsage
 @connection
 @policy
 def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
-    """Say that an artifact root belongs to this tracking database, whatever its marker said."""
+    """Say that an artifact root belongs to this tracking database, and to no other.
+
+    Shows first what lies there. From then on `sweep` may take what this database does not know.
+    """
     from mlflow_cleanup.cycle import Workplace
+    from mlflow_cleanup.cycle.sweep import known_and_unknown
     from mlflow_cleanup.ledger.lease import Lease
     from mlflow_cleanup.ledger.ledger import Ledger
     from mlflow_cleanup.observe.places import slashed
+    from mlflow_cleanup.report.text import size_text
 
     settings = settings_beside_server(given)
     real = slashed(os.path.realpath(root))
@@ -29,7 +34,12 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     with Lease(settings.lease_places, "mlflow-cleanup adopt"):
         workplace = Workplace(settings, Ledger.open(settings.state_dir))
         try:
-            workplace.adopt(real)
+            used, unknown, size = known_and_unknown(workplace, real)
+            click.echo(
+                f"{real}: {used} places in use by this database, {unknown} that it does not know, "
+                f"{size_text(size.bytes)}"
+            )
+            workplace.adopt(real, alone=True)
         finally:
             workplace.close()
     click.echo(f"{real} belongs to {settings.database}")

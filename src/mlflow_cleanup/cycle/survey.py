@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from mlflow_cleanup.cycle.sight import Sight
@@ -24,9 +25,15 @@ from mlflow_cleanup.stores.base import KeepGoing, Mark
 def list_roots(
     workplace: Workplace, keep_going: KeepGoing, mark: Mark | None = None
 ) -> tuple[Inventory, ...]:
-    """List every configured root; one that cannot be seen has an empty inventory that says so."""
+    """List every configured root; one that cannot be seen has an empty inventory that says so.
+
+    A root that was never there is left out: MLflow makes it with the first artifact.
+    """
+    known = workplace.ledger.roots()
     return tuple(
-        _list_root(workplace, root, keep_going, mark) for root in real_roots(workplace.settings)
+        _list_root(workplace, root, keep_going, mark)
+        for root in real_roots(workplace.settings)
+        if os.path.lexists(root) or (root in known and known[root].is_marked)
     )
 
 

@@ -17,8 +17,9 @@ from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
-from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan
+from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
+from mlflow_cleanup.observe.listing import take_inventory
 
 OnStep = Callable[[Step], None]
 
@@ -59,6 +60,19 @@ def look(workplace: Workplace) -> SweepPlan:
     inventories = list_roots(workplace, workplace.unhurried)
     now = workplace.ledger.peek(workplace.clock())
     return survey(workplace, inventories, workplace.settings.terms, now)
+
+
+def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
+    """Count a root's places that this database uses, and those that it does not know.
+
+    Whatever the root's marker says: asked before it is adopted.
+    """
+    inventory = take_inventory(root, workplace.store_of(root).listing(None, workplace.unhurried))
+    now = workplace.ledger.peek(workplace.clock())
+    plan = survey(workplace, (inventory,), Terms(), now)
+    unknown = [item for item in (*plan.take, *plan.keep) if item.candidate.gone is Gone.ORPHAN]
+    size = sum((item.size or Size() for item in unknown), Size())
+    return plan.roots[0].live_places, len(unknown), size
 
 
 def full_cycle(
