@@ -19,6 +19,7 @@ from mlflow_cleanup.model.plan import Terms
 FILE = "mlflow-cleanup.toml"
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_SHORTEST_SCHEDULE = timedelta(minutes=1)
 _PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
 
 
@@ -29,7 +30,8 @@ class Settings:
     `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact
     roots; `artifacts_destination` is where proxied artifacts lie, None when that is no local
     directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
-    the SQLite file of a model registry kept apart, whose versions claim places too.
+    the SQLite file of a model registry kept apart, whose versions claim places too. `full_cycle` is
+    the time from one of the monitor's full cycles to the next; None: it makes none by itself.
     """
 
     database: str
@@ -46,6 +48,7 @@ class Settings:
     use_file_events: bool = True
     registry: str | None = None
     terms: Terms = field(default_factory=Terms)
+    full_cycle: timedelta | None = None
 
     @property
     def lease_places(self) -> tuple[Path, Path]:
@@ -67,6 +70,17 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError as error:
         raise BadUsage(f"{text!r} is longer than can be counted") from error
+
+
+def parse_schedule(text: str) -> timedelta | None:
+    """Read `every 24h`, `24h` or `off`; raises BadUsage, also for less than a minute."""
+    stripped = text.strip().lower().removeprefix("every ")
+    if stripped == "off":
+        return None
+    interval = parse_duration(stripped)
+    if interval < _SHORTEST_SCHEDULE:
+        raise BadUsage(f"{text!r} is too often to list all storage; write for example every 24h")
+    return interval
 
 
 def sqlite_path(uri: str, working_directory: str) -> str:

@@ -25,13 +25,11 @@ import pytest
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle
-from mlflow_cleanup.cycle.requests import carry_out
-from mlflow_cleanup.cycle.sweep import carry_out as carry_out_plan
-from mlflow_cleanup.cycle.sweep import full_cycle, look, require_current
+from mlflow_cleanup.cycle.requests import do
+from mlflow_cleanup.cycle.sweep import carry_out, full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD
-from mlflow_cleanup.ledger.journal import Request
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
@@ -246,12 +244,12 @@ class World:
 
     def sweep(self) -> list[Step]:
         """Do a full cycle, as `mlflow-cleanup sweep --apply` does."""
-        return full_cycle(self._cycle, self.workplace, lambda _: lambda _: None)[1]
+        return full_cycle(self._cycle, self.workplace, lambda _: lambda _: True)[1]
 
     def carry_out(self, plan: SweepPlan) -> list[Step]:
         """Carry out a plan made before, as `mlflow-cleanup apply` does."""
         require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
-        return carry_out_plan(self._cycle, self.workplace, plan)
+        return carry_out(self._cycle, self.workplace, plan)
 
     def refused(self) -> PlanRefused:
         """Run one cycle, which must be refused."""
@@ -277,13 +275,13 @@ class World:
 
     def restore_by_hand(self, *runs: Run) -> list[Item]:
         """Do what `mlflow-cleanup restore` does."""
-        return carry_out(self._cycle, Request(0, "restore", tuple(run.id for run in runs)))
+        return do(self._cycle, "restore", [run.id for run in runs])
 
     def purge_by_hand(self, *runs: Run) -> list[Item]:
         """Do what `mlflow-cleanup trash purge` does; no runs: all."""
         held = self.ledger.items.in_state(*HELD)
         ids = [run.id for run in runs] or [item.id for item in held]
-        return carry_out(self._cycle, Request(0, "purge", tuple(ids)))
+        return do(self._cycle, "purge", ids)
 
     def close(self) -> None:
         """Close what is open."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup import Event, EventKind, Settings
-from mlflow_cleanup.cli.by_hand import do
+from mlflow_cleanup.cli.by_hand import do_to_items
 from mlflow_cleanup.cycle.requests import PURGE, RESTORE
 from mlflow_cleanup.errors import LeaseHeld
 from mlflow_cleanup.ledger.lease import LOCK_FILE
@@ -132,7 +132,7 @@ class TestTwoStateDirectories:
         Ledger.open(settings.state_dir).close()
 
         with pytest.raises(LeaseHeld, match="mlflow-cleanup monitor"):
-            do(settings, verb, [run_id(1)])
+            do_to_items(settings, verb, [run_id(1)])
 
         ledger = Ledger.read(settings.state_dir)
         assert ledger.requests.waiting() == []

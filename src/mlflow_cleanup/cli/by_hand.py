@@ -3,36 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
-from mlflow_cleanup.cycle.requests import carry_out, outcome_of
-from mlflow_cleanup.errors import CleanupError, FailedThere, LeaseHeld, NotAnswered, PlanRefused
-from mlflow_cleanup.ledger.journal import Request
+from mlflow_cleanup.cycle.requests import do, outcome_of
+from mlflow_cleanup.errors import (
+    CleanupError,
+    FailedThere,
+    LeaseHeld,
+    NotAnswered,
+    PlanOutdated,
+    PlanRefused,
+    SweepRefused,
+)
 from mlflow_cleanup.ledger.lease import Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.requests import Progress, Requests
 from mlflow_cleanup.monitor import WAKE_FILE
 
 _WAIT_S = 60.0
 _LOOK_S = 0.05
+_HOLDER_S = 1.0  # between two looks whether the process that works on it lives
+
+Values = dict[str, Any]
+
+Watch = Callable[[Progress], bool]
+"""Told how far a request has come; answers whether the rest is wanted still."""
+
+_TOLD_ALIKE: dict[str, type[CleanupError]] = {
+    kind.__name__: kind for kind in (PlanRefused, SweepRefused, PlanOutdated)
+}
 
 
-def do(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:
-    """Carry out a verb on runs or items; returns what became of each item."""
+def do_to_items(settings: Settings, verb: str, ids: Sequence[str]) -> Values:
+    """Carry out a verb on items; returns what became of each."""
     Ledger.read(settings.state_dir).close()  # says clearly when there is none yet
+
+    def here() -> Values:
+        with Lease(settings.lease_places, f"mlflow-cleanup {verb}"):
+            workplace = Workplace(settings, Ledger.open(settings.state_dir))
+            try:
+                return {"items": [outcome_of(item) for item in do(Cycle(workplace), verb, ids)]}
+            finally:
+                workplace.close()
+
+    return here_or_there(settings, here, lambda: (verb, ids))
+
+
+def here_or_there(
+    settings: Settings,
+    here: Callable[[], Values],
+    ask: Callable[[], tuple[str, Sequence[str]]],
+    watch: Watch = lambda _: True,
+) -> Values:
+    """Do something `here`, which takes the lease, or `ask` whoever holds it to do it."""
     holder = current_holder(settings.state_dir)
     if holder is None:
         try:
-            with Lease(settings.lease_places, f"mlflow-cleanup {verb}"):
-                return _here(settings, verb, run_ids)
+            return {**here(), "done_by": "this command"}
         except LeaseHeld as held:
             if current_holder(settings.state_dir) is None:
                 raise  # it works with another ledger, and would not see a request in this one
-            return _by_the_holder(settings.state_dir, verb, run_ids, held.holder)
-    return _by_the_holder(settings.state_dir, verb, run_ids, str(holder))
+            return _by_the_holder(settings.state_dir, ask(), held.holder, watch)
+    return _by_the_holder(settings.state_dir, ask(), str(holder), watch)
 
 
 def wake(state_dir: Path) -> None:
@@ -40,39 +76,42 @@ def wake(state_dir: Path) -> None:
     (state_dir / WAKE_FILE).write_text(str(time.time_ns()), encoding="ascii")
 
 
-def _here(settings: Settings, verb: str, run_ids: Sequence[str]) -> dict[str, Any]:
-    workplace = Workplace(settings, Ledger.open(settings.state_dir))
-    try:
-        items = carry_out(Cycle(workplace), Request(0, verb, tuple(run_ids)))
-    finally:
-        workplace.close()
-    return {"items": [outcome_of(item) for item in items], "done_by": "this command"}
-
-
 def _by_the_holder(
-    state_dir: Path, verb: str, run_ids: Sequence[str], holder: str
-) -> dict[str, Any]:
+    state_dir: Path, asked: tuple[str, Sequence[str]], holder: str, watch: Watch
+) -> Values:
     ledger = Ledger.open(state_dir)
     try:
-        number = ledger.requests.post(verb, run_ids)
+        number = ledger.requests.post(*asked)
         wake(state_dir)
-        ends = time.monotonic() + _WAIT_S
-        while (outcome := ledger.requests.outcome(number)) is None and time.monotonic() < ends:
-            time.sleep(_LOOK_S)
-        if outcome is None and ledger.requests.withdraw(number):
-            raise NotAnswered(f"{holder} did not answer within {_WAIT_S:g} s; nothing was done")
-        outcome = outcome or ledger.requests.outcome(number) or {"items": []}
+        outcome = _await(ledger.requests, number, watch, state_dir)
+        ledger.requests.forget(number)
     finally:
         ledger.close()
+    if outcome is None:
+        raise NotAnswered(f"{holder} did not answer within {_WAIT_S:g} s; nothing was done")
     if "error" in outcome:
-        raise (_Refused if outcome["type"] == PlanRefused.__name__ else FailedThere)(
-            outcome["error"]
-        )
+        kind = _TOLD_ALIKE.get(outcome["type"], FailedThere)
+        raise kind.__new__(kind, outcome["error"])  # worded by the holder already
     return {**outcome, "done_by": holder}
 
 
-class _Refused(PlanRefused):
-    """A refusal as the holder of the lease worded it."""
-
-    def __init__(self, text: str) -> None:
-        CleanupError.__init__(self, text)
+def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Values | None:
+    """Wait a while for the beginning, then as long as the holder lives; None: not begun."""
+    looked_s = time.monotonic()
+    ends = looked_s + _WAIT_S
+    while (outcome := requests.outcome(number)) is None:
+        now, progress = time.monotonic(), requests.progress(number)
+        if progress is None:
+            if now > ends and requests.withdraw(number):
+                return None
+        elif not watch(progress):
+            requests.ask_to_stop(number)
+        if progress is not None and now - looked_s > _HOLDER_S:
+            looked_s = now
+            if current_holder(state_dir) is None:
+                raise NotAnswered(
+                    "the process that did it has ended; the next start finishes or reverts the "
+                    "step in hand. Look at `mlflow-cleanup history`, and ask again for the rest"
+                )
+        time.sleep(_LOOK_S)
+    return outcome

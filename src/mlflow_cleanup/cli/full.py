@@ -1,128 +1,124 @@
-"""What `plan`, `apply` and `sweep` share: making a plan, and carrying it out with its progress."""
+"""What `plan`, `apply` and `sweep` share: making a plan, and having it carried out."""
 
 from __future__ import annotations
 
 import json
 import signal
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
+from mlflow_cleanup.cli.by_hand import Values, here_or_there
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
+from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
-from mlflow_cleanup.cycle.sweep import OnStep, carry_out, full_cycle, require_current
-from mlflow_cleanup.errors import BadUsage, LedgerMissing
+from mlflow_cleanup.cycle.requests import APPLY
+from mlflow_cleanup.cycle.sweep import carry_out, look, require_current, require_same
+from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.plan import Step, StepResult, SweepPlan
-from mlflow_cleanup.report.plans import plan_from, steps_text, steps_values
-from mlflow_cleanup.report.text import size_text
+from mlflow_cleanup.report.plans import plan_from, plan_values, steps_text, steps_values
+
+MakePlan = Callable[[Workplace], SweepPlan]
 
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Workplace]:
-    """Open everything to read only; where nothing was watched yet there is no ledger to read."""
-    try:
-        ledger = Ledger.read(settings.state_dir)
-    except LedgerMissing:
-        ledger = Ledger.empty()
-    workplace = Workplace(settings, ledger)
+    """Open everything to read only."""
+    workplace = Workplace.to_read(settings)
     try:
         yield workplace
     finally:
         workplace.close()
 
 
-@contextmanager
-def acting(settings: Settings, what: str) -> Iterator[Workplace]:
-    """Take the lease and open everything; Ctrl-C finishes the step in hand."""
-    with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
-        stop = threading.Event()
-        workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
-        before = signal.signal(signal.SIGINT, lambda *_: stop.set())
-        try:
-            yield workplace
-        finally:
-            signal.signal(signal.SIGINT, before)
-            workplace.close()
+def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool) -> Values:
+    """Have a plan carried out, here or by the monitor that holds the lease.
+
+    Ctrl-C finishes the step in hand. Returns what became of each step.
+    """
+    with _stopping() as stop, Bar(quiet=quiet) as bar:
+
+        def here() -> Values:
+            with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
+                workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
+                try:
+                    return _here(workplace, make, bar)
+                finally:
+                    workplace.close()
+
+        def ask() -> tuple[str, list[str]]:
+            with reading(settings) as workplace:
+                plan = make(workplace)
+            bar.begin(plan)
+            return APPLY, [json.dumps(plan_values(plan))]
+
+        def watch(progress: Progress) -> bool:
+            bar.move_to(progress.done, progress.bytes)
+            return not stop.is_set()
+
+        return here_or_there(settings, here, ask, watch)
 
 
-def sweep_once(workplace: Workplace, *, quiet: bool) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle: what has to be seen twice is remembered for the next."""
-    with _Progress(quiet=quiet) as progress:
-        return full_cycle(Cycle(workplace), workplace, progress.begin)
-
-
-def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[Step]:
-    """Carry out a saved plan, if it may be still."""
-    now = workplace.ledger.now(workplace.clock())
-    require_current(workplace, plan, now.at)
-    cycle = Cycle(workplace)
-    cycle.run()
-    with _Progress(quiet=quiet) as progress:
-        return carry_out(cycle, workplace, plan, progress.begin(plan))
-
-
-def load_plan(path: Path) -> SweepPlan:
-    """Read a saved plan; raises BadUsage."""
+def saved_plan(path: Path) -> MakePlan:
+    """Take the plan from a file; raises BadUsage."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        plan = plan_from(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise BadUsage(f"the plan {path} cannot be read: {error}") from error
-    return plan_from(told)
+
+    def take(workplace: Workplace) -> SweepPlan:
+        require_current(workplace, plan, workplace.ledger.peek(workplace.clock()).at)
+        return plan
+
+    return take
 
 
-def finish(ctx: click.Context, plan: SweepPlan, steps: list[Step], *, as_json: bool) -> None:
+def plan_shown_as(plan_id: str) -> MakePlan:
+    """Make the plan anew, and take it where it is the one that was shown under this id."""
+
+    def make(workplace: Workplace) -> SweepPlan:
+        plan = look(workplace)
+        require_same(plan, plan_id)
+        return plan
+
+    return make
+
+
+def finish(ctx: click.Context, values: Values, *, as_json: bool) -> None:
     """Tell what became of a plan; what failed or was left decides the exit code."""
     from mlflow_cleanup.cli.saying import show
 
-    values: dict[str, Any] = steps_values(plan, steps)
     show(values, steps_text(values), as_json=as_json)
-    has_failed = any(step.result is StepResult.FAILED for step in steps)
-    ctx.exit(NOT_CLEANED if has_failed or values["left"] else DONE)
+    has_failed = values["counts"][StepResult.FAILED.value] or values["left"]
+    ctx.exit(NOT_CLEANED if has_failed else DONE)
 
 
-class _Progress:
-    """A bar on a terminal, with the rate and the time that is left; elsewhere nothing."""
+def _here(workplace: Workplace, make: MakePlan, bar: Bar) -> Values:
+    cycle = Cycle(workplace)
+    cycle.run()
+    plan = make(workplace)
+    bar.begin(plan)
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._is_shown = not quiet and sys.stderr.isatty()
-        self._open = ExitStack()
-        self._done, self._begun = 0, time.monotonic()
+    def follow(step: Step) -> bool:
+        bar.count(step)
+        return True  # Ctrl-C reaches the workplace itself
 
-    def begin(self, plan: SweepPlan) -> OnStep:
-        """Draw the bar for a plan; returns what is to be told of each step."""
-        length = len(plan.take) + len(plan.empty)
-        if not self._is_shown or not length:
-            return lambda _: None
-        bar: Any = self._open.enter_context(
-            click.progressbar(
-                length=length,
-                label="cleaning",
-                file=sys.stderr,
-                show_eta=True,
-                item_show_func=lambda _: self._rate(),
-            )
-        )
+    return steps_values(plan, carry_out(cycle, workplace, plan, follow))
 
-        def count(step: Step) -> None:
-            self._done += step.size.bytes if step.size else 0
-            bar.update(1, step)
 
-        return count
-
-    def _rate(self) -> str:
-        return f"{size_text(self._done / max(time.monotonic() - self._begun, 0.001))}/s"
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Set an event at Ctrl-C instead of breaking off."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

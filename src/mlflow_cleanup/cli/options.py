@@ -14,6 +14,7 @@ from mlflow_cleanup.config import (
     FILE,
     Settings,
     parse_duration,
+    parse_schedule,
     read_file,
     sqlite_path,
     state_dir_for,
@@ -145,6 +146,13 @@ _POLICY = (
     ),
 )
 
+_SCHEDULE = setting(
+    "--full-cycle",
+    default="off",
+    show_default=True,
+    help="How often the monitor lists storage and reclaims all that leaked: every 24h, or off.",
+)
+
 _TERMS = (
     setting(
         "--cascade",
@@ -153,17 +161,11 @@ _TERMS = (
         help="Take active models of deleted runs too, where nothing else refers to them.",
     ),
     setting(
-        "--take-orphans-at-once",
-        is_flag=True,
-        help="Take unclaimed files that were seen only once, however new they are: only while no "
-        "client of MLflow writes anything.",
-    ),
-    setting(
         "--most-entities",
         type=click.IntRange(min=1),
         default=10_000,
         show_default=True,
-        help="Refuse a plan that would take more entities than this …",
+        help="Refuse a full cycle that would take more entities than this …",
     ),
     setting(
         "--most-share",
@@ -172,6 +174,13 @@ _TERMS = (
         show_default=True,
         help="… or more than this share of a root's bytes.",
     ),
+)
+
+_AT_ONCE = setting(
+    "--take-orphans-at-once",
+    is_flag=True,
+    help="Take unclaimed files that were seen only once, however new they are: only while no "
+    "client of MLflow writes anything.",
 )
 
 KEYS = frozenset(
@@ -192,6 +201,7 @@ KEYS = frozenset(
         "take_orphans_at_once",
         "most_entities",
         "most_share",
+        "full_cycle",
     ]
 )
 """The keys of the configuration file, as options are named."""
@@ -208,12 +218,13 @@ def _apply(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
     return decorate
 
 
-ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY))
+ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY, _SCHEDULE, *_TERMS))
 """The options of `ui`: where MLflow keeps things is read from MLflow's own."""
 
 connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
 policy = _apply(_POLICY)
-terms = _apply(_TERMS)
+schedule = _apply((_SCHEDULE, *_TERMS))
+terms = _apply((*_TERMS, _AT_ONCE))
 
 
 def settings_of(
@@ -242,6 +253,7 @@ def settings_of(
         allow_unknown_schema=given.get("allow_unknown_schema", False),
         use_file_events=given.get("file_events", True),
         registry=None if registry == database else registry,
+        full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
             cascade_models="models" in (given.get("cascade") or ()),
             at_once=given.get("take_orphans_at_once", False),

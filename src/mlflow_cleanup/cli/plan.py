@@ -37,6 +37,6 @@ def plan(everything: bool, output: str | None, as_json: bool, **given: Any) -> N
         except OSError as error:
             raise BadUsage(f"the plan cannot be saved at {output}: {error}") from error
     text = plan_text(made, everything=everything)
-    next_step = f"apply {output}" if output else "sweep --apply"
-    hint = f"\n\nTo carry it out: `mlflow-cleanup {next_step}`" if made.take or made.empty else ""
+    next_step = f"apply {output}" if output else f"apply --id {made.id}"
+    hint = f"\n\nTo carry it out: `mlflow-cleanup {next_step}`" if made.steps else ""
     show(values, text + hint, as_json=as_json)

@@ -12,26 +12,27 @@ from mlflow_cleanup.errors import UnknownItems
 
 
 @click.command()
-@click.argument("run_ids", nargs=-1, required=True, metavar="RUN_ID...")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @connection
 @policy
 @as_json
 @click.pass_context
-def restore(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
-    """Put the files of runs back from the trash; nothing at their origin is overwritten.
+def restore(ctx: click.Context, /, ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
+    """Put files back from the trash; nothing at their origin is overwritten.
 
-    A run that is deleted in MLflow stays deleted there: press Restore in MLflow for that, which
-    gives the files back too.
+    ID is a run's, logged model's or trace's, or an item's as `trash list --json` shows it. A run
+    that is deleted in MLflow stays deleted there: press Restore in MLflow for that, which gives the
+    files back too.
     """
-    from mlflow_cleanup.cli.by_hand import do
+    from mlflow_cleanup.cli.by_hand import do_to_items
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.report.status import outcome_text, trash_values
 
     settings = settings_beside_server(given)
-    held = {item["run_id"] for item in trash_values(settings.state_dir)}
-    if missing := sorted(set(run_ids) - held):
+    held = {item[key] for item in trash_values(settings.state_dir) for key in ("run_id", "id")}
+    if missing := sorted(set(ids) - held):
         raise UnknownItems(missing)
-    values = do(settings, "restore", run_ids)
+    values = do_to_items(settings, "restore", ids)
     show(values, outcome_text(values), as_json=as_json)
     is_done = all(item["state"] == "restored" for item in values["items"])
     ctx.exit(DONE if is_done else NOT_CLEANED)

@@ -21,7 +21,7 @@ def sweep(ctx: click.Context, /, is_real: bool, as_json: bool, **given: Any) -> 
 
     Without --apply nothing is written, whatever else is said.
     """
-    from mlflow_cleanup.cli.full import acting, finish, reading, sweep_once
+    from mlflow_cleanup.cli.full import carry_out_once, finish, reading
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.cycle.sweep import look
     from mlflow_cleanup.report.plans import plan_text, plan_values
@@ -33,6 +33,4 @@ def sweep(ctx: click.Context, /, is_real: bool, as_json: bool, **given: Any) -> 
         hint = "\n\nNothing was done. To act: `mlflow-cleanup sweep --apply`"
         show(plan_values(plan), plan_text(plan) + hint, as_json=as_json)
         return
-    with acting(settings, "sweep") as workplace:
-        plan, steps = sweep_once(workplace, quiet=as_json)
-    finish(ctx, plan, steps, as_json=as_json)
+    finish(ctx, carry_out_once(settings, look, "sweep", quiet=as_json), as_json=as_json)

@@ -45,7 +45,7 @@ def list_(as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
 @click.pass_context
 def purge(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **given: Any) -> None:  # noqa: ANN401
     """Remove items for good before their retention has passed. This cannot be undone."""
-    from mlflow_cleanup.cli.by_hand import do
+    from mlflow_cleanup.cli.by_hand import do_to_items
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.report.status import outcome_text, trash_values
 
@@ -60,7 +60,7 @@ def purge(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **give
         raise BadUsage("nothing was purged")
     # Exactly what was shown: what came into the trash meanwhile keeps its retention.
     ids = [item["id"] for item in chosen]
-    values = do(settings, "purge", ids) if ids else {"items": []}
+    values = do_to_items(settings, "purge", ids) if ids else {"items": []}
     show(values, outcome_text(values), as_json=as_json)
     is_done = all(item["state"] == "purged" for item in values["items"])
     ctx.exit(DONE if is_done else NOT_CLEANED)

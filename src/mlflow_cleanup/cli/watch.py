@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, policy, settings_beside_server
+from mlflow_cleanup.cli.options import connection, policy, schedule, settings_beside_server
 from mlflow_cleanup.errors import DatabaseMissing
 
 
 @click.command()
 @connection
 @policy
+@schedule
 @click.pass_context
 def watch(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click's values
     """Run the monitor beside an MLflow server that runs already.

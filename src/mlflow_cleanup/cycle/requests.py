@@ -2,49 +2,105 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mlflow_cleanup.cycle.sweep import Follow, carry_out, require_current
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.errors import LedgerFull
-from mlflow_cleanup.ledger.journal import Request
+from mlflow_cleanup.ledger.requests import Progress, Request, Requests
 from mlflow_cleanup.model.item import Item
+from mlflow_cleanup.model.plan import Step
+from mlflow_cleanup.report.plans import plan_from, steps_values
 
-RESTORE, PURGE = "restore", "purge"
+RESTORE, PURGE, APPLY = "restore", "purge", "apply"
+
+REPORT_S = 0.25
+"""Between two reports of how far a plan has come: each is a write to the disk."""
+
+MakeWay = Callable[[], None]
+"""Lets what is more urgent go first, in the middle of something long."""
 
 
-def answer_requests(cycle: Cycle, workplace: Workplace) -> None:
-    """Carry out every waiting request; one that fails is answered with its error."""
+def answer_requests(
+    cycle: Cycle,
+    workplace: Workplace,
+    make_way: MakeWay = lambda: None,
+    *,
+    only_short: bool = False,
+) -> None:
+    """Carry out every waiting request; one that fails is answered with its error.
+
+    `only_short` leaves whole plans for later.
+    """
     for request in workplace.ledger.requests.waiting():
+        is_long = request.verb == APPLY
+        if (is_long and only_short) or not workplace.ledger.requests.begin(request.id):
+            continue
         try:
-            outcome: dict[str, Any] = {
-                "items": [outcome_of(item) for item in carry_out(cycle, request)]
-            }
+            outcome = (
+                _apply(cycle, workplace, request, make_way)
+                if is_long
+                else {
+                    "items": [outcome_of(item) for item in do(cycle, request.verb, request.words)]
+                }
+            )
         except Exception as error:  # noqa: BLE001 - whatever it was, the next one is answered too
             outcome = {"error": str(error), "type": type(error).__name__, "items": []}
         workplace.ledger.requests.settle(request.id, outcome)
 
 
-def carry_out(cycle: Cycle, request: Request) -> list[Item]:
-    """Do what a request asks."""
-    verbs: dict[str, Callable[[Sequence[str]], list[Item]]] = {
-        RESTORE: lambda run_ids: cycle.restore(list(run_ids)),
-        PURGE: lambda ids: cycle.purge(list(ids)),
+def do(cycle: Cycle, verb: str, words: Sequence[str]) -> list[Item]:
+    """Restore or purge what is named; returns what became of each item."""
+    verbs: dict[str, Callable[[list[str]], list[Item]]] = {
+        RESTORE: cycle.restore,
+        PURGE: cycle.purge,
     }
     try:
-        return verbs[request.verb](request.run_ids)
+        return verbs[verb](list(words))
     except LedgerFull:
-        return verbs[request.verb](request.run_ids)
+        return verbs[verb](list(words))
 
 
 def outcome_of(item: Item) -> dict[str, Any]:
     """Say what became of one item, as JSON values."""
     return {
         "id": item.id,
+        "entity": item.entity.kind.value,
         "run_id": item.entity.id,
         "state": item.state.value,
         "path": item.location.path,
         "bytes": item.size.bytes if item.size else None,
         "error": item.error,
     }
+
+
+def _apply(
+    cycle: Cycle, workplace: Workplace, request: Request, make_way: MakeWay
+) -> dict[str, Any]:
+    """Carry out a plan that a verb made; what it takes is purged by the cycles that follow."""
+    plan = plan_from(json.loads(request.words[0]))
+    require_current(workplace, plan, workplace.ledger.now(workplace.clock()).at)
+    follow = _reporting(workplace.ledger.requests, request.id, make_way)
+    steps = carry_out(cycle, workplace, plan, follow, purges=False)
+    return steps_values(plan, steps)
+
+
+def _reporting(requests: Requests, number: int, make_way: MakeWay) -> Follow:
+    """Report each step to whoever waits, now and then, and ask whether the rest is wanted."""
+    done, taken_bytes, reported_s = 0, 0, time.monotonic()
+
+    def follow(step: Step) -> bool:
+        nonlocal done, taken_bytes, reported_s
+        done, taken_bytes = done + 1, taken_bytes + (step.size.bytes if step.size else 0)
+        make_way()
+        if time.monotonic() - reported_s < REPORT_S:
+            return True
+        requests.report(number, Progress(done, taken_bytes))
+        reported_s = time.monotonic()
+        return not requests.is_to_stop(number)
+
+    return follow

@@ -53,8 +53,15 @@ class Sight:
         is_known = version is not None and version == self._version
         if self.snapshot is not None and is_known and self.workplace.registry is None:
             return
-        if problems := self.look().problems:
+        snapshot = self.look()
+        if problems := snapshot.problems:
             raise TrackingUnreadable("; ".join(problems))
+        known = self.workplace.ledger.identity
+        if known is not None and not known.may_become(snapshot.identity):
+            raise TrackingUnreadable(
+                "the tracking database was replaced or went back in time in the middle of a step; "
+                "what was not done yet was left, and the next look judges it anew"
+            )
 
     @property
     def ground(self) -> Ground:

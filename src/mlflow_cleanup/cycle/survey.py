@@ -51,7 +51,12 @@ def _list_root(
 
 
 def survey(
-    workplace: Workplace, inventories: tuple[Inventory, ...], terms: Terms, now: Moment
+    workplace: Workplace,
+    inventories: tuple[Inventory, ...],
+    terms: Terms,
+    now: Moment,
+    *,
+    leaves_backlog: bool = False,
 ) -> SweepPlan:
     """Read all claims, now that storage was listed, and judge; changes nothing.
 
@@ -71,6 +76,7 @@ def survey(
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
         released=_released(workplace),
+        backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
     return make_sweep_plan(view, terms, workplace.settings.database, snapshot.identity)

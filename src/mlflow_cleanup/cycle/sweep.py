@@ -15,13 +15,19 @@ from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
+from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
 
-OnStep = Callable[[Step], None]
+Follow = Callable[[Step], bool]
+"""Told of each step as it was done; answers whether the rest is wanted still."""
+
+
+def _all(_: Step) -> bool:
+    return True
 
 
 def require_current(workplace: Workplace, plan: SweepPlan, now: datetime) -> None:
@@ -31,35 +37,63 @@ def require_current(workplace: Workplace, plan: SweepPlan, now: datetime) -> Non
         raise PlanOutdated(plan.id, f"it was made for the database {plan.database}")
     if now - plan.made_at > PLAN_GOOD_FOR or plan.made_at > now:
         raise PlanOutdated(plan.id, f"it was made at {plan.made_at.isoformat()}")
-    if workplace.ledger.plans.is_done(plan.id):
+    if workplace.ledger.plans.is_done(plan.seal):
         raise PlanOutdated(plan.id, "it was carried out already")
 
 
+def require_same(plan: SweepPlan, plan_id: str) -> None:
+    """Raise PlanOutdated unless what would be done now is what was shown under this id."""
+    if plan.id != plan_id:
+        raise PlanOutdated(
+            plan_id,
+            f"what would be done now is another plan, {plan.id}: something changed since, or it "
+            "was made with other options",
+        )
+
+
 def carry_out(
-    cycle: Cycle, workplace: Workplace, plan: SweepPlan, on_step: OnStep = lambda _: None
+    cycle: Cycle,
+    workplace: Workplace,
+    plan: SweepPlan,
+    follow: Follow = _all,
+    *,
+    purges: bool = True,
 ) -> list[Step]:
     """Carry out a plan once; raises SweepRefused and what a cycle raises.
 
-    Stopped in the middle, it goes on where it stopped when it is carried out again.
+    Stopped in the middle, it goes on where it stopped when it is carried out again. With retention
+    0 what is taken is purged in the same step, unless somebody else `purges` it soon. What was
+    unclaimed is remembered for the next full cycle, also where the plan is refused as too large.
     """
-    ledger = workplace.ledger
-    _require_confirmed(workplace, plan)
-    tools = cycle.prepare()
-    ledger.plans.begin(plan.id, tools.now.at)
-    steps = []
-    for step in _steps(plan, _cautious(plan, tools)):
+    ledger, tools = workplace.ledger, cycle.prepare()
+    ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
+    _require_confirmed(workplace, plan, tools.now.at)
+    ledger.plans.begin(plan.seal, tools.now.at)
+    steps: list[Step] = []
+    is_wanted = True
+
+    def keep_going() -> bool:
+        return is_wanted and tools.keep_going()
+
+    course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
+    for step in _steps(plan, course, purges=purges and not tools.retention):
         steps.append(step)
-        on_step(step)
-    if tools.keep_going():
-        ledger.plans.end(plan.id)
+        is_wanted = follow(step) and is_wanted
+    if keep_going():
+        ledger.plans.end(plan.seal)
+        ledger.brakes.settle()
     return steps
 
 
-def look(workplace: Workplace) -> SweepPlan:
-    """List every root, then read all claims, and judge; changes nothing."""
+def look(workplace: Workplace, *, leaves_backlog: bool = False) -> SweepPlan:
+    """List every root, then read all claims, and judge; changes nothing.
+
+    `leaves_backlog`: runs that had been deleted before the very first start are left alone.
+    """
     inventories = list_roots(workplace, workplace.unhurried)
     now = workplace.ledger.peek(workplace.clock())
-    return survey(workplace, inventories, workplace.settings.terms, now)
+    terms = workplace.settings.terms
+    return survey(workplace, inventories, terms, now, leaves_backlog=leaves_backlog)
 
 
 def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
@@ -76,27 +110,23 @@ def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
 
 
 def full_cycle(
-    cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], OnStep]
+    cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], Follow]
 ) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle after an ordinary one.
-
-    What was unclaimed in it is remembered for the next, whatever became of the rest.
-    """
+    """Do a whole full cycle after an ordinary one."""
     cycle.run()
     plan = look(workplace)
-    now = workplace.ledger.now(workplace.clock())
-    try:
-        steps = carry_out(cycle, workplace, plan, on_plan(plan))
-    finally:
-        workplace.ledger.sightings.note(plan.unclaimed, now.aged_s)
-    return plan, steps
+    return plan, carry_out(cycle, workplace, plan, on_plan(plan))
 
 
-def _require_confirmed(workplace: Workplace, plan: SweepPlan) -> None:
-    refusal = plan.refusal
-    if refusal is not None and not workplace.ledger.brakes.is_confirmed(refusal.plan_id):
-        workplace.ledger.brakes.refuse(refusal.plan_id)
-        raise SweepRefused(refusal.plan_id, refusal.reason)
+def _require_confirmed(workplace: Workplace, plan: SweepPlan, now: datetime) -> None:
+    refusal, brakes = plan.refusal, workplace.ledger.brakes
+    if refusal is None or brakes.is_confirmed(refusal.plan_id):
+        return
+    if brakes.refuse(refusal, now):
+        told = Event(EventKind.BRAKED, now, detail=refusal.reason, item_id=refusal.plan_id)
+        workplace.ledger.history.add([told])
+        workplace.tell(told)
+    raise SweepRefused(refusal.plan_id, refusal.reason)
 
 
 def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
@@ -117,7 +147,7 @@ def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
     return replace(tools, judge=judge)
 
 
-def _steps(plan: SweepPlan, tools: Tools) -> Iterator[Step]:
+def _steps(plan: SweepPlan, tools: Tools, *, purges: bool) -> Iterator[Step]:
     failing: Counter[str] = Counter()
     waiting = {item.place: item for item in plan.take}
     for root in dict.fromkeys(item.place.root for item in plan.take):
@@ -130,13 +160,15 @@ def _steps(plan: SweepPlan, tools: Tools) -> Iterator[Step]:
         for taken in quarantine(steps, tools):
             judged = waiting.pop(_place_of(taken))
             failing[root] = failing[root] + 1 if taken.failed else 0
-            yield _step_of(taken, judged, tools)
+            yield _step_of(taken, judged, tools, purges=purges)
             if failing[root] >= FAILURES_IN_A_ROW:
                 break
         if failing[root] >= FAILURES_IN_A_ROW:
             left = [item for item in here if item.place in waiting]
             yield from (Step(item, StepResult.FAILED, Kept.FAILING.value) for item in left)
     for shell in plan.empty:
+        if not tools.keep_going():
+            return
         yield _remove_shell(shell, tools)
 
 
@@ -144,13 +176,13 @@ def _place_of(taken: Taken) -> Location:
     return taken.item.location
 
 
-def _step_of(taken: Taken, judged: Judged, tools: Tools) -> Step:
+def _step_of(taken: Taken, judged: Judged, tools: Tools, *, purges: bool) -> Step:
     if taken.failed:
         return Step(judged, StepResult.FAILED, taken.failed)
     if taken.skipped:
         return Step(judged, StepResult.SKIPPED, taken.skipped)
     item = taken.item
-    if tools.retention:
+    if not purges:
         return Step(judged, StepResult.QUARANTINED, size=item.size or judged.size)
     before = tools.ledger.items.freed_of(item.id)
     after = purge([item], tools)

@@ -69,11 +69,11 @@ class Cycle:
             upkeep.report_backlog(self._workplace, sight)
             self._ledger.keep_reserve()
 
-    def restore(self, run_ids: list[str]) -> list[Item]:
-        """Give back the files of runs by hand; returns the items in their new states."""
+    def restore(self, ids: list[str]) -> list[Item]:
+        """Give items back by hand, by their ids or their runs'; returns them in new states."""
         tools = self._tools_to_restore()
         recover(tools)
-        items = self._ledger.items.of_runs(run_ids, *HELD, ItemState.RESTORING)
+        items = self._ledger.items.named(ids, *HELD, ItemState.RESTORING)
         return restore(items, tools, by_hand=True)
 
     def purge(self, ids: list[str]) -> list[Item]:
@@ -84,8 +84,7 @@ class Cycle:
         tools = self.prepare()
         tools = replace(tools, unhurried=tools.keep_going)  # somebody waits for the whole answer
         recover(tools)
-        held = self._ledger.items.in_state(*HELD, ItemState.RESTORING)
-        wanted = [item for item in held if {item.id, item.entity.id} & set(ids)]
+        wanted = self._ledger.items.named(ids, *HELD, ItemState.RESTORING)[::-1]
         stuck = [item for item in wanted if item.state is ItemState.RESTORING]
         return stuck + purge([item for item in wanted if item not in stuck], tools)
 

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.config import Settings
-from mlflow_cleanup.errors import ForeignOwner, NoRoot, StoreUnreachable
+from mlflow_cleanup.errors import ForeignOwner, LedgerMissing, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
@@ -65,6 +65,15 @@ class Workplace:
         if self.settings.registry is not None:
             self.registry = TrackingDatabase(self.settings.registry)
         self.probe = ChangeProbe(self.settings.database)
+
+    @classmethod
+    def to_read(cls, settings: Settings, stop: threading.Event | None = None) -> Workplace:
+        """Open everything to read only; where nothing was watched yet there is no ledger."""
+        try:
+            ledger = Ledger.read(settings.state_dir)
+        except LedgerMissing:
+            ledger = Ledger.empty()
+        return cls(settings, ledger, stop=stop or threading.Event())
 
     @property
     def fold(self) -> Callable[[str], str]:

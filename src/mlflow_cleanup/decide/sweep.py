@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
@@ -34,8 +34,9 @@ class View:
 
     `departed` are the entities that left and have, or had, bytes; `experiments` where experiments
     lie, dead ones too; `first_seen` since when a place has been unclaimed, in ledger time;
-    `released` are ids of what an operator restored by hand, to be left alone; `problems` say why
-    nothing under a root may count as unclaimed.
+    `released` are ids of what an operator restored by hand, `backlog` of what had been deleted
+    before the first start, where that is to be left alone as well; `problems` say why nothing under
+    a root may count as unclaimed.
     """
 
     ground: Ground
@@ -46,6 +47,7 @@ class View:
     first_seen: Mapping[Spot, float]
     adopted: frozenset[str]
     released: frozenset[str] = frozenset()
+    backlog: frozenset[str] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,8 +63,9 @@ def make_sweep_plan(
     everything = [*judged, *orphans]
     take = tuple(sorted(_garbage(everything), key=_by_size))
     empty = tuple(_garbage(shells))
-    plan = SweepPlan(
-        id="",
+    id_ = digest_of(None, (*take, *empty))
+    return SweepPlan(
+        id=id_,
         made_at=view.now.at,
         database=database,
         identity=identity,
@@ -70,10 +73,9 @@ def make_sweep_plan(
         empty=empty,
         keep=tuple(item for item in everything if _is_worth_telling(item)),
         roots=tuple(_summary(inventory, listed, view) for inventory in view.inventories),
-        refusal=_brake(take, view.inventories, terms),
+        refusal=_brake(id_, take, view.inventories, terms),
         unclaimed=_unclaimed(orphans, view),
     )
-    return replace(plan, id=digest_of(view.now.at, (*take, *empty)))
 
 
 def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
@@ -86,7 +88,7 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
         candidate = replace(departed, cascade=is_cascade)
-        verdict = _unless_released(candidate, judge_now(candidate, view.ground), view)
+        verdict = _unless_left_alone(candidate, judge_now(candidate, view.ground), view)
         if not isinstance(candidate.place, Location):
             yield Judged(candidate, verdict)
         elif (place := places.get(_spot(candidate.place))) is not None:
@@ -118,7 +120,7 @@ def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) ->
     if place.is_shell and isinstance(location, Location):
         location = Location(location.root, (*location.inside, "artifacts"))
     verdict = judge_now(replace(candidate, place=location), view.ground)
-    verdict = _unless_released(candidate, verdict, view)
+    verdict = _unless_left_alone(candidate, verdict, view)
     if isinstance(verdict, Keep):
         return verdict
     root = location.root if isinstance(location, Location) else ""
@@ -135,9 +137,13 @@ def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) ->
     return Garbage(candidate.gone)
 
 
-def _unless_released(candidate: Candidate, verdict: Verdict, view: View) -> Verdict:
-    if isinstance(verdict, Garbage) and candidate.entity.id in view.released:
+def _unless_left_alone(candidate: Candidate, verdict: Verdict, view: View) -> Verdict:
+    if not isinstance(verdict, Garbage):
+        return verdict
+    if candidate.entity.id in view.released:
         return Keep(Kept.RELEASED)
+    if candidate.entity.id in view.backlog:
+        return Keep(Kept.BACKLOG)
     return verdict
 
 
@@ -190,10 +196,9 @@ def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> Root
 
 
 def _brake(
-    take: Iterable[Judged], inventories: Iterable[Inventory], terms: Terms
+    plan_id: str, take: Sequence[Judged], inventories: Iterable[Inventory], terms: Terms
 ) -> Refusal | None:
     """Refuse a plan that would take most of a root, or a great many entities."""
-    take = list(take)
     reasons = []
     if len(take) > terms.most_entities:
         reasons.append(f"it would take {len(take)} entities, more than {terms.most_entities}")
@@ -206,7 +211,7 @@ def _brake(
             reasons.append(f"it would take {share:.0%} of the bytes under {inventory.root}")
     if not reasons:
         return None
-    return Refusal(digest_of(None, take), "; ".join(reasons))
+    return Refusal(plan_id, "; ".join(reasons))
 
 
 def _garbage(judged: Iterable[Judged]) -> Iterator[Judged]:

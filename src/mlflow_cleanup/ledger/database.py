@@ -17,7 +17,7 @@ _RESERVE_BYTES = 1 << 20
 """Room that is kept for the day when the disk is full: purging, which frees the disk, has to be
 recorded first. A purge takes some 10 kB of it."""
 
-FORMAT = 2
+FORMAT = 3
 _BUSY_S = 10.0
 
 _TABLES = """
@@ -84,7 +84,9 @@ CREATE TABLE IF NOT EXISTS refusals (
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY,
     verb TEXT NOT NULL,
-    run_ids TEXT NOT NULL,
+    words TEXT NOT NULL,
+    progress TEXT,
+    is_to_stop INTEGER NOT NULL DEFAULT 0,
     outcome TEXT
 );
 CREATE TABLE IF NOT EXISTS roots (
@@ -105,7 +107,7 @@ CREATE TABLE IF NOT EXISTS pins (
     reason BLOB
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (
-    id TEXT PRIMARY KEY,
+    seal TEXT PRIMARY KEY,
     begun_at TEXT NOT NULL,
     is_done INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -118,6 +120,8 @@ _UPGRADES = {
         "UPDATE refusals SET is_lasting = 1 WHERE reason LIKE '%back in time%'",
         "ALTER TABLE roots ADD COLUMN tokens TEXT",
     ),
+    # Nobody waits for an answer, or carries out half a plan, across two versions.
+    2: ("DROP TABLE requests", "DROP TABLE IF EXISTS plans"),
 }
 """What makes a ledger of each earlier format one of the next."""
 

@@ -58,10 +58,10 @@ class Items:
         marks = ", ".join("?" * len(states))
         return self._select(f"state IN ({marks}) ORDER BY rowid", [state.value for state in states])
 
-    def of_runs(self, run_ids: Iterable[str], *states: ItemState) -> list[Item]:
-        """List the items of the given runs in any of the given states, newest first."""
-        wanted = set(run_ids)
-        found = [item for item in self.in_state(*states) if item.entity.id in wanted]
+    def named(self, ids: Iterable[str], *states: ItemState) -> list[Item]:
+        """List the items with the given ids, or of entities with them, newest first."""
+        wanted = set(ids)
+        found = [item for item in self.in_state(*states) if {item.id, item.entity.id} & wanted]
         return found[::-1]
 
     def settled_since(self, aged_s: float) -> list[Item]:

@@ -1,14 +1,12 @@
-"""What happened, what was refused, and what verbs ask of a running monitor."""
+"""What happened, and what was refused."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
 from mlflow_cleanup.model.entity import Entity, EntityKind
@@ -149,60 +147,6 @@ class Refusals:
                 "UPDATE refusals SET answer = ? WHERE plan_id = ? AND is_current", (answer, plan_id)
             )
             return changed.rowcount > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Something a verb asks the holder of the lease to do."""
-
-    id: int
-    verb: str
-    run_ids: tuple[str, ...]
-
-
-class Requests:
-    """The letter box between verbs and the process that holds the lease."""
-
-    def __init__(self, file: LedgerFile) -> None:
-        self._file = file
-
-    def post(self, verb: str, run_ids: Sequence[str]) -> int:
-        """Leave a request; returns its number."""
-        with self._file.transaction() as connection:
-            row = connection.execute(
-                "INSERT INTO requests (verb, run_ids) VALUES (?, ?)",
-                (verb, json.dumps(list(run_ids))),
-            )
-            return int(row.lastrowid or 0)
-
-    def waiting(self) -> list[Request]:
-        """Return the requests without an outcome, oldest first."""
-        rows = self._file.connection.execute(
-            "SELECT id, verb, run_ids FROM requests WHERE outcome IS NULL ORDER BY id"
-        )
-        return [Request(row["id"], row["verb"], tuple(json.loads(row["run_ids"]))) for row in rows]
-
-    def settle(self, request_id: int, outcome: dict[str, Any]) -> None:
-        """Leave the outcome for the verb that waits for it."""
-        with self._file.transaction() as connection:
-            connection.execute(
-                "UPDATE requests SET outcome = ? WHERE id = ?", (json.dumps(outcome), request_id)
-            )
-
-    def outcome(self, request_id: int) -> dict[str, Any] | None:
-        """Return a request's outcome, None while there is none."""
-        row = self._file.connection.execute(
-            "SELECT outcome FROM requests WHERE id = ?", (request_id,)
-        ).fetchone()
-        return None if row is None or row[0] is None else json.loads(row[0])
-
-    def withdraw(self, request_id: int) -> bool:
-        """Take a request back; False when it was carried out meanwhile."""
-        with self._file.transaction() as connection:
-            gone = connection.execute(
-                "DELETE FROM requests WHERE id = ? AND outcome IS NULL", (request_id,)
-            )
-            return gone.rowcount > 0
 
 
 def _refusal(row: sqlite3.Row) -> Refusal:

@@ -13,8 +13,9 @@ from typing import Any
 from mlflow_cleanup.ledger.ageing import Age, Reading, utc
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
 from mlflow_cleanup.ledger.items import Items
-from mlflow_cleanup.ledger.journal import History, Refusals, Requests
+from mlflow_cleanup.ledger.journal import History, Refusals
 from mlflow_cleanup.ledger.known import KnownRuns
+from mlflow_cleanup.ledger.requests import Requests
 from mlflow_cleanup.ledger.sweeps import Brakes, Pins, Plans, Sightings
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import BackendIdentity

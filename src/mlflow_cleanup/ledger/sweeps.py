@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.plan import Refusal
+
+_BRAKED = "braked"
 
 Spot = tuple[str, tuple[str, ...]]
 """A root and the names that lead on from it."""
@@ -82,59 +86,81 @@ class Pins:
 
 
 class Plans:
-    """Which saved plans were begun, and which are done: none is carried out twice."""
+    """Which plans were begun, by their seals, and which are done: none is carried out twice."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
 
-    def is_done(self, plan_id: str) -> bool:
+    def is_done(self, seal: str) -> bool:
         """Tell whether a plan was carried out to its end."""
         row = self._file.connection.execute(
-            "SELECT is_done FROM plans WHERE id = ?", (plan_id,)
+            "SELECT is_done FROM plans WHERE seal = ?", (seal,)
         ).fetchone()
         return row is not None and bool(row[0])
 
-    def begin(self, plan_id: str, at: datetime) -> None:
+    def begin(self, seal: str, at: datetime) -> None:
         """Take down that a plan is being carried out."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO plans (id, begun_at) VALUES (?, ?)",
-                (plan_id, at.isoformat()),
+                "INSERT OR IGNORE INTO plans (seal, begun_at) VALUES (?, ?)", (seal, at.isoformat())
             )
 
-    def end(self, plan_id: str) -> None:
+    def end(self, seal: str) -> None:
         """Take down that it was carried out to its end."""
         with self._file.transaction() as connection:
-            connection.execute("UPDATE plans SET is_done = 1 WHERE id = ?", (plan_id,))
+            connection.execute("UPDATE plans SET is_done = 1 WHERE seal = ?", (seal,))
+
+
+class Braked(NamedTuple):
+    """A full cycle that was refused for what it would take, and whether it may go ahead."""
+
+    plan_id: str
+    reason: str
+    at: str
+    is_confirmed: bool
 
 
 class Brakes:
-    """The last full cycle that was refused for what it would take, and whether it may go ahead."""
+    """The last full cycle that was refused; only its own plan's id lets it go ahead."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
 
-    def refuse(self, plan_id: str) -> None:
-        """Take down that this plan waits for a confirmation."""
-        self._set("braked", plan_id)
+    def current(self) -> Braked | None:
+        """Return the refused full cycle that waits, or may go ahead by now."""
+        row = self._file.connection.execute(
+            "SELECT value FROM facts WHERE name = ?", (_BRAKED,)
+        ).fetchone()
+        return None if row is None else Braked(*json.loads(row[0]))
+
+    def refuse(self, refusal: Refusal, at: datetime) -> bool:
+        """Take down that this plan waits for a confirmation; False when it did already."""
+        current = self.current()
+        if current is not None and current.plan_id == refusal.plan_id:
+            return False
+        self._set(Braked(refusal.plan_id, refusal.reason, at.isoformat(), is_confirmed=False))
+        return True
 
     def confirm(self, plan_id: str) -> bool:
         """Let the plan that waits go ahead; False when it is another one, or none."""
-        if self._get("braked") != plan_id:
+        current = self.current()
+        if current is None or current.plan_id != plan_id:
             return False
-        self._set("braked and confirmed", plan_id)
+        self._set(current._replace(is_confirmed=True))
         return True
 
     def is_confirmed(self, plan_id: str) -> bool:
         """Tell whether an operator let exactly this go ahead."""
-        return self._get("braked and confirmed") == plan_id
+        current = self.current()
+        return current is not None and current.plan_id == plan_id and current.is_confirmed
 
-    def _get(self, name: str) -> str | None:
-        row = self._file.connection.execute(
-            "SELECT value FROM facts WHERE name = ?", (name,)
-        ).fetchone()
-        return None if row is None else str(row[0])
-
-    def _set(self, name: str, value: str) -> None:
+    def settle(self) -> None:
+        """Let go of it: a full cycle went ahead, confirmed or as nothing stood in its way."""
         with self._file.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+            connection.execute("DELETE FROM facts WHERE name = ?", (_BRAKED,))
+
+    def _set(self, braked: Braked) -> None:
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (_BRAKED, json.dumps(braked))
+            )

@@ -27,6 +27,8 @@ class EventKind(str, Enum):
     KEPT = "kept"
     FAILED = "failed"
     REFUSED = "refused"
+    BRAKED = "braked"
+    SWEPT = "swept"
     CONFIRMED = "confirmed"
     FORGOTTEN = "forgotten"
     RECOVERED = "recovered"

@@ -108,6 +108,7 @@ class RootSummary:
 class SweepPlan:
     """What a full cycle is going to do: printable, savable, carried out at most once.
 
+    `id` names what it would do, so the same situation has the same one whenever it is looked at.
     `take` goes to the trash, `empty` are directories to remove, `keep` stays, each with its reason.
     `unclaimed` are all orphans by root, those that have to be seen again too.
     """
@@ -122,6 +123,16 @@ class SweepPlan:
     roots: tuple[RootSummary, ...] = ()
     refusal: Refusal | None = None
     unclaimed: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+
+    @property
+    def seal(self) -> str:
+        """What only this very plan has: by it a plan is known to be unchanged, and carried out."""
+        return digest_of(self.made_at, self.steps)
+
+    @property
+    def steps(self) -> tuple[Judged, ...]:
+        """Everything that it would do."""
+        return (*self.take, *self.empty)
 
 
 class StepResult(str, Enum):
@@ -145,7 +156,7 @@ class Step:
 
 
 def digest_of(made_at: datetime | None, judged: Iterable[Judged]) -> str:
-    """Make an id from what a plan takes: with its time its own, without that of the situation."""
+    """Make a name from what a plan does: with its time its own, without that of the situation."""
     words = sorted(f"{item.candidate.entity} {item.place} {item.candidate.gone}" for item in judged)
     text = "\n".join([made_at.isoformat() if made_at else "", *words])
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]

@@ -74,6 +74,10 @@ class BackendIdentity:
         known, now = self.change_count, found.change_count
         return known is not None and now is not None and now < known
 
+    def may_become(self, found: BackendIdentity) -> bool:
+        """Tell whether a later look at the same database can find this."""
+        return self.is_same_as(found) and not self.went_back(found)
+
     def was_written_over(self, found: BackendIdentity) -> bool:
         """Tell whether the file is another one, or all of its pages were written anew."""
         shrank = None not in (self.pages, found.pages) and (found.pages or 0) < (self.pages or 0)

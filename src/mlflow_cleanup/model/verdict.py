@@ -47,6 +47,7 @@ class Kept(str, Enum):
     NOT_ADOPTED = "the artifact root was not adopted, so nothing in it counts as unclaimed"
     REPORT_ONLY = "not everything about this artifact root is known"
     RELEASED = "an operator restored it by hand"
+    BACKLOG = "it was deleted before the first start; --backlog include takes it"
     FAILING = "too many steps failed in a row under this artifact root"
 
     @property

@@ -14,11 +14,15 @@ from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.guard import Forgotten
 from mlflow_cleanup.cycle.requests import answer_requests
+from mlflow_cleanup.cycle.sweep import carry_out
 from mlflow_cleanup.cycle.turn import Scope
-from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, PlanRefused
+from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, PlanRefused, SweepRefused
 from mlflow_cleanup.ledger.ageing import utc
 from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.plan import Step
 from mlflow_cleanup.monitor.calls import Calls
+from mlflow_cleanup.monitor.full_cycles import FullCycles
+from mlflow_cleanup.report.plans import steps_summary
 from mlflow_cleanup.report.text import length_text
 
 UPKEEP_S = 60.0
@@ -50,6 +54,7 @@ class Cleaner(threading.Thread):
         self._verify_lease = verify_lease
         self._settings, self._calls, self._workplace = settings, calls, workplace
         self._cycle = Cycle(workplace)
+        self._full_cycles = FullCycles(settings, calls, workplace.ledger)
         self._complaint: str | None = None
         self._failures = 0
         self._due_s: float | None = None
@@ -75,6 +80,7 @@ class Cleaner(threading.Thread):
                 scope = self._next()
         finally:
             self._say(EventKind.STOPPED, "")
+            self._full_cycles.close()
             self._workplace.close()
 
     def _next(self) -> Scope | None:
@@ -105,6 +111,7 @@ class Cleaner(threading.Thread):
         """Run one cycle; whatever goes wrong is told once, and tried again with growing pauses."""
         try:
             self._run_cycle(scope)
+            self._sweep()
         except Forgotten:
             self._calls.everything.set()
             self._calls.work.set()
@@ -120,7 +127,7 @@ class Cleaner(threading.Thread):
             self._recovered()
         with suppress(Exception):  # told by the next turn, which meets the same
             self._verify_lease()
-            answer_requests(self._cycle, self._workplace)
+            answer_requests(self._cycle, self._workplace, self._make_way)
             self.publish()
 
     def _run_cycle(self, scope: Scope) -> None:
@@ -138,6 +145,33 @@ class Cleaner(threading.Thread):
         self._due_s = self._cycle.next_due_s()
         if scope is Scope.EVERYTHING:
             self._upkeep_s = max(UPKEEP_S, (time.monotonic() - begun) / _UPKEEP_SHARE)
+
+    def _sweep(self) -> None:
+        """Carry out a full cycle's plan that was made meanwhile."""
+        ledger, clock = self._workplace.ledger, self._workplace.clock
+        plan = self._full_cycles.ready(ledger.now(clock()))
+        if plan is None:
+            return
+        self._full_cycles.done(ledger.now(clock()))
+
+        def follow(_: Step) -> bool:
+            self._make_way()
+            return True
+
+        with suppress(SweepRefused):  # told by the cycle; only an answer changes anything
+            steps = carry_out(self._cycle, self._workplace, plan, follow, purges=False)
+            self._say(EventKind.SWEPT, steps_summary(plan, steps))
+
+    def _make_way(self) -> None:
+        """In the middle of a full cycle: what came in meanwhile goes first."""
+        calls = self._calls
+        if not calls.work.is_set():
+            return
+        calls.work.clear()
+        calls.urgent.clear()
+        self._run_cycle(Scope.CHANGES)
+        answer_requests(self._cycle, self._workplace, only_short=True)
+        self.publish()
 
     def _complain(self, text: str, quiet_turns: int = 0) -> None:
         self._failures += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Held
 from mlflow_cleanup.report.text import amount, minute, printable, size_text
@@ -29,15 +30,22 @@ def _subject(event: Event) -> str:
 
 
 def _quarantined(event: Event) -> str:
-    until = f" until {minute(event.due_at)}" if event.due_at else ""
-    run_id = event.entity.id if event.entity else ""
+    is_run = event.entity is not None and event.entity.kind is EntityKind.RUN
+    what = f"{_subject(event)} {'left MLflow' if is_run else 'is not needed by MLflow any more'}"
     if event.due_at is not None and event.due_at <= event.at:
-        return f"{_subject(event)} left MLflow: {amount(event.size)} on the way out for good"
+        return f"{what}: {amount(event.size)} on the way out for good"
+    until = f" until {minute(event.due_at)}" if event.due_at else ""
     moved = "held in place" if event.detail == Held.IN_PLACE.value else "moved to the trash"
-    return (
-        f"{_subject(event)} left MLflow: {amount(event.size)} {moved}{until}. "
-        f"To get them back: Restore in MLflow, or `mlflow-cleanup restore {run_id}`"
-    )
+    return f"{what}: {amount(event.size)} {moved}{until}. To get them back: {_way_back(event)}"
+
+
+def _way_back(event: Event) -> str:
+    """Say how to undo it: MLflow itself restores runs only, and a version's name is any text."""
+    entity = event.entity
+    if entity is None or not entity.ids():
+        return f"`mlflow-cleanup restore {event.item_id}`"
+    by_hand = f"`mlflow-cleanup restore {entity.id}`"
+    return f"Restore in MLflow, or {by_hand}" if entity.kind is EntityKind.RUN else by_hand
 
 
 def _lost(event: Event) -> str:
@@ -52,6 +60,13 @@ def _refused(event: Event) -> str:
         f"REFUSED plan {event.item_id}: {event.detail}. Nothing was moved. If it was meant: "
         f"`mlflow-cleanup confirm {event.item_id}`; if this is another database on purpose: "
         f"`mlflow-cleanup confirm {event.item_id} --forget`, which leaves all files alone"
+    )
+
+
+def _braked(event: Event) -> str:
+    return (
+        f"REFUSED plan {event.item_id}: {event.detail}. Nothing was moved. Look at `mlflow-cleanup "
+        f"plan`; if it was meant: `mlflow-cleanup confirm {event.item_id}`"
     )
 
 
@@ -80,6 +95,8 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     ),
     EventKind.FAILED: lambda event: f"FAILED {_subject(event)}: {event.detail}; tried again later",
     EventKind.REFUSED: _refused,
+    EventKind.BRAKED: _braked,
+    EventKind.SWEPT: lambda event: f"full cycle: {event.detail}",
     EventKind.CONFIRMED: lambda event: f"plan {event.item_id} was confirmed: {event.detail}",
     EventKind.FORGOTTEN: lambda event: (
         f"all known runs were forgotten, no file was touched: {event.detail}"

@@ -33,6 +33,7 @@ def plan_values(plan: SweepPlan) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "id": plan.id,
+        "seal": plan.seal,
         "made_at": plan.made_at.isoformat(),
         "database": plan.database,
         "anchors": dict(plan.identity.anchors),
@@ -45,6 +46,9 @@ def plan_values(plan: SweepPlan) -> dict[str, Any]:
             if plan.refusal
             else None
         ),
+        "unclaimed": {
+            root: [list(place) for place in places] for root, places in plan.unclaimed.items()
+        },
         "bytes": sum(item.size.bytes for item in plan.take if item.size),
     }
 
@@ -62,9 +66,13 @@ def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
             identity=BackendIdentity(dict(told["anchors"])),
             take=tuple(map(_judged_from, told["take"])),
             empty=tuple(map(_judged_from, told["empty"])),
-            refusal=Refusal(refused["plan_id"], refused["reason"]) if refused else None,
+            refusal=Refusal(str(told["id"]), str(refused["reason"])) if refused else None,
+            unclaimed={
+                str(root): tuple(tuple(map(str, place)) for place in places)
+                for root, places in told["unclaimed"].items()
+            },
         )
-        is_whole = plan.id == digest_of(plan.made_at, (*plan.take, *plan.empty))
+        is_whole = plan.seal == told["seal"] and plan.id == digest_of(None, plan.steps)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadUsage(f"this is no plan of mlflow-cleanup: {error!r}") from error
     if not is_whole:
@@ -110,8 +118,7 @@ def steps_values(plan: SweepPlan, steps: Sequence[Step]) -> dict[str, Any]:
 
 def steps_text(values: Mapping[str, Any]) -> str:
     """Say what became of a plan, with each failure and each skip."""
-    counts = ", ".join(f"{count} {name}" for name, count in values["counts"].items() if count)
-    lines = [f"plan {values['plan']}: {counts or 'nothing to do'}; {size_text(values['bytes'])}"]
+    lines = [f"plan {values['plan']}: {_counts_text(values)}"]
     lines += [
         f"  {step['result']}: {step['entity']} at {step['path']}: {step['detail']}"
         for step in values["steps"]
@@ -120,6 +127,18 @@ def steps_text(values: Mapping[str, Any]) -> str:
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
     return "\n".join(map(printable, lines))
+
+
+def steps_summary(plan: SweepPlan, steps: Sequence[Step]) -> str:
+    """Say in a few words what became of a plan."""
+    values = steps_values(plan, steps)
+    left = f"; {values['left']} left for the next" if values["left"] else ""
+    return _counts_text(values) + left
+
+
+def _counts_text(values: Mapping[str, Any]) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in values["counts"].items() if count)
+    return f"{counts}; {size_text(values['bytes'])}" if counts else "nothing to reclaim"
 
 
 def _head(plan: SweepPlan) -> str:

@@ -38,6 +38,7 @@ def status_values(state_dir: Path) -> Values:
             "complaint": watching.get("complaint"),
             "refused_plan": refusal
             and {"id": refusal.refusal.plan_id, "reason": refusal.refusal.reason, "at": refusal.at},
+            "refused_full_cycle": _braked(ledger),
             "roots": [
                 {"path": printable(root.path), "is_marked": root.is_marked, "problem": root.problem}
                 for root in ledger.roots().values()
@@ -77,11 +78,17 @@ def status_text(values: Values) -> str:
             f"backlog      {backlog['runs']} run(s), {size} (--backlog include reclaims them)"
         )
     lines += [f"kept         run {run['run_id']}: {run['reason']}" for run in values["kept"]]
-    lines += [f"FAILED       run {run['run_id']}: {run['error']}" for run in values["failed"]]
+    lines += [
+        f"FAILED       {item['entity']} {item['run_id']}: {item['error']}"
+        for item in values["failed"]
+    ]
     if values["complaint"]:
         lines.append(f"WAITING      {values['complaint']}")
     if refused := values["refused_plan"]:
         lines.append(f"REFUSED      plan {refused['id']}: {refused['reason']}")
+    if braked := values["refused_full_cycle"]:
+        what = "goes ahead with the next full cycle" if braked["is_confirmed"] else "full cycle"
+        lines.append(f"REFUSED      plan {braked['id']}, {what}: {braked['reason']}")
     return "\n".join(printable(line) for line in lines)
 
 
@@ -95,7 +102,9 @@ def trash_values(state_dir: Path) -> list[Values]:
         return [
             {
                 "id": item.id,
+                "entity": item.entity.kind.value,
                 "run_id": item.entity.id,
+                "reason": item.reason,
                 "name": item.name,
                 "experiment_id": item.experiment_id,
                 "state": item.state.value,
@@ -121,6 +130,7 @@ def trash_text(values: list[Values]) -> str:
         return "the trash is empty"
     rows = [
         [
+            item["entity"],
             printable(item["run_id"]),
             printable(item["name"] or "-"),
             item["state"],
@@ -132,7 +142,7 @@ def trash_text(values: list[Values]) -> str:
         ]
         for item in values
     ]
-    return table(["RUN", "NAME", "STATE", "SIZE", "PURGED AT", "ORIGIN"], rows)
+    return table(["WHAT", "ID", "NAME", "STATE", "SIZE", "PURGED AT", "ORIGIN"], rows)
 
 
 def history_values(state_dir: Path, limit: int, run_ids: tuple[str, ...] = ()) -> list[Values]:
@@ -176,8 +186,21 @@ def outcome_text(values: Values) -> str:
     for item in values["items"]:
         size = "" if item["bytes"] is None else f" ({size_text(item['bytes'])})"
         problem = f": {item['error']}" if item["error"] else ""
-        lines.append(f"run {item['run_id']}: {item['state']}{size}, {item['path']}{problem}")
+        what = f"{item['entity']} {item['run_id']}"
+        lines.append(f"{what}: {item['state']}{size}, {item['path']}{problem}")
     return "\n".join(printable(line) for line in lines) or "nothing to do"
+
+
+def _braked(ledger: Ledger) -> Values | None:
+    braked = ledger.brakes.current()
+    if braked is None:
+        return None
+    return {
+        "id": braked.plan_id,
+        "reason": braked.reason,
+        "at": braked.at,
+        "is_confirmed": braked.is_confirmed,
+    }
 
 
 def _held(ledger: Ledger) -> list[Item]:
@@ -186,7 +209,13 @@ def _held(ledger: Ledger) -> list[Item]:
 
 
 def _failure(item: Item) -> Values:
-    return {"run_id": item.entity.id, "id": item.id, "error": item.error, "attempts": item.attempts}
+    return {
+        "entity": item.entity.kind.value,
+        "run_id": item.entity.id,
+        "id": item.id,
+        "error": item.error,
+        "attempts": item.attempts,
+    }
 
 
 def _root_line(root: Values) -> str:

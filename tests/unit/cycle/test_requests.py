@@ -33,6 +33,7 @@ def test_each_request_is_answered_with_what_became_of_its_items(world: World) ->
             "items": [
                 {
                     "id": item.id,
+                    "entity": "run",
                     "run_id": run.id,
                     "state": state,
                     "path": str(run.place),

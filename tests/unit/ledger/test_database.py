@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_cleanup.errors import LedgerMissing, LedgerUnwritable
-from mlflow_cleanup.ledger.database import FILE, LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import FILE, FORMAT, LedgerFile, to_blob, to_text
 
 
 def facts(file: LedgerFile) -> dict[str, str]:
@@ -30,7 +30,7 @@ def test_transaction_is_all_or_nothing(file: LedgerFile) -> None:
         connection.execute("INSERT INTO facts VALUES ('telling', '1')")
         raise RuntimeError
 
-    assert facts(file) == {"format": "2"}
+    assert facts(file) == {"format": str(FORMAT)}
 
 
 def test_inner_transaction_is_part_of_the_outer_one(file: LedgerFile) -> None:
@@ -42,7 +42,7 @@ def test_inner_transaction_is_part_of_the_outer_one(file: LedgerFile) -> None:
     with file.transaction(), file.transaction() as connection:
         connection.execute("INSERT INTO facts VALUES ('kept', '1')")
 
-    assert facts(file) == {"format": "2", "kept": "1"}
+    assert facts(file) == {"format": str(FORMAT), "kept": "1"}
 
 
 def test_transaction_that_cannot_be_written_says_so_and_leaves_nothing_open(
@@ -68,7 +68,7 @@ def test_opening_again_finds_what_was_written(file: LedgerFile, state_dir: Path)
     file.close()
 
     again = LedgerFile.open_to_write(state_dir)
-    assert facts(again) == {"format": "2", "telling": "1"}
+    assert facts(again) == {"format": str(FORMAT), "telling": "1"}
     again.close()
 
 
@@ -120,14 +120,14 @@ def test_reader_cannot_write(file: LedgerFile, state_dir: Path) -> None:
         connection.execute("INSERT INTO facts VALUES ('telling', '1')")
     reader.close()
 
-    assert facts(file) == {"format": "2"}
+    assert facts(file) == {"format": str(FORMAT)}
 
 
 def test_reader_leaves_no_file_behind(file: LedgerFile, state_dir: Path) -> None:
     """With the writer gone, reading leaves the one file that was there."""
     file.close()
     reader = LedgerFile.open_to_read(state_dir)
-    assert facts(reader) == {"format": "2"}
+    assert facts(reader) == {"format": str(FORMAT)}
     reader.close()
 
     assert [path.name for path in state_dir.iterdir()] == [FILE]

@@ -83,7 +83,7 @@ def test_items_of_runs_come_newest_first(ledger: Ledger) -> None:
     ledger.items.put([item("1", run_id="a"), item("2", run_id="b"), item("3", run_id="a")], 0.0)
     ledger.items.put([item("4", ItemState.PURGED, "a")], 0.0)
 
-    assert [one.id for one in ledger.items.of_runs(["a", "c"], *HELD)] == ["3", "1"]
+    assert [one.id for one in ledger.items.named(["a", "c"], *HELD)] == ["3", "1"]
 
 
 def test_settled_since_lists_what_may_be_written_to_late(ledger: Ledger) -> None:

@@ -116,7 +116,7 @@ class TestRequests:
         first = ledger.requests.post("restore", ["a", "b"])
         second = ledger.requests.post("purge", [])
         waiting = ledger.requests.waiting()
-        assert [(one.id, one.verb, one.run_ids) for one in waiting] == [
+        assert [(one.id, one.verb, one.words) for one in waiting] == [
             (first, "restore", ("a", "b")),
             (second, "purge", ()),
         ]

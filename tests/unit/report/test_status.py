@@ -66,6 +66,7 @@ def test_a_new_ledger_has_an_empty_status(tmp_path: Path, ledger: Ledger) -> Non
         "watching": {},
         "complaint": None,
         "refused_plan": None,
+        "refused_full_cycle": None,
         "roots": [],
         "known_active_runs": 0,
         "kept": [],
@@ -124,7 +125,13 @@ def test_the_status_tells_everything_at_once(tmp_path: Path, ledger: Ledger) -> 
     assert values["items"]["quarantined"] == {"count": 2, "files": 3, "bytes": 110}
     assert values["items"]["purged"] == {"count": 1, "files": 4, "bytes": 10_000}
     assert values["failed"] == [
-        {"run_id": run_id(13), "id": "item-13", "error": "busy", "attempts": 4}
+        {
+            "entity": "run",
+            "run_id": run_id(13),
+            "id": "item-13",
+            "error": "busy",
+            "attempts": 4,
+        }
     ]
     assert values["freed"] == {"files": 5, "bytes": 10_400}
     assert values["backlog"] == {"runs": 5, "files": 6, "bytes": 2_000_000}
@@ -188,6 +195,8 @@ def test_the_trash_is_listed_oldest_first(tmp_path: Path, ledger: Ledger) -> Non
     purge_at = oldest.pop("purge_at")
     assert oldest == {
         "id": "item-1",
+        "entity": "run",
+        "reason": "deleted",
         "run_id": run_id(1),
         "name": "net",
         "experiment_id": None,
@@ -224,7 +233,7 @@ def test_the_trash_text_is_made_of_the_same_values(tmp_path: Path, ledger: Ledge
     values = trash_values(tmp_path)
     head, first, second = trash_text(values).split("\n")
 
-    assert head.split() == ["RUN", "NAME", "STATE", "SIZE", "PURGED", "AT", "ORIGIN"]
+    assert head.split() == ["WHAT", "ID", "NAME", "STATE", "SIZE", "PURGED", "AT", "ORIGIN"]
     assert minute(datetime.fromisoformat(values[0]["purge_at"])) in first
     for word in (run_id(1), "net", "quarantined", "1.5 kB", values[0]["origin"]):
         assert word in first
@@ -306,12 +315,19 @@ def test_an_event_without_an_entity_has_values_too() -> None:
 
 def test_outcomes_are_told_item_by_item() -> None:
     """What became of each item, with its size and what went wrong."""
-    done = {"run_id": "a", "state": "restored", "bytes": 1_500, "path": "/art/a", "error": None}
-    failed = {"run_id": "b", "state": "purging", "bytes": None, "path": "/art/b", "error": "busy"}
+    done = {**done_like("/art/a"), "run_id": "a", "bytes": 1_500}
+    failed = {
+        "entity": "logged model",
+        "run_id": "b",
+        "state": "purging",
+        "bytes": None,
+        "path": "/art/b",
+        "error": "busy",
+    }
 
     assert outcome_text({"items": [done, failed]}).split("\n") == [
         "run a: restored (1.5 kB), /art/a",
-        "run b: purging, /art/b: busy",
+        "logged model b: purging, /art/b: busy",
     ]
     assert outcome_text({"items": []}) == "nothing to do"
 
@@ -352,4 +368,11 @@ def test_hostile_text_stays_in_its_line_and_in_its_json(tmp_path: Path, ledger: 
 
 def done_like(path: str) -> dict[str, object]:
     """Make an outcome."""
-    return {"run_id": "a\nb", "state": "restored", "bytes": 1, "path": path, "error": None}
+    return {
+        "entity": "run",
+        "run_id": "a\nb",
+        "state": "restored",
+        "bytes": 1,
+        "path": path,
+        "error": None,
+    }

@@ -1,0 +1,112 @@
+"""The letter box between verbs and the process that holds the lease."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_cleanup.ledger.database import LedgerFile
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something a verb asks the holder of the lease to do; what `words` are is up to the verb."""
+
+    id: int
+    verb: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a request that takes long has come."""
+
+    done: int
+    bytes: int
+
+
+class Requests:
+    """The table of requests: posted and withdrawn by verbs, reported and settled by the holder."""
+
+    def __init__(self, file: LedgerFile) -> None:
+        self._file = file
+
+    def post(self, verb: str, words: Sequence[str]) -> int:
+        """Leave a request; returns its number."""
+        with self._file.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO requests (verb, words) VALUES (?, ?)", (verb, json.dumps(list(words)))
+            )
+            return int(row.lastrowid or 0)
+
+    def waiting(self) -> list[Request]:
+        """Return the requests without an outcome, oldest first."""
+        rows = self._file.connection.execute(
+            "SELECT id, verb, words FROM requests WHERE outcome IS NULL ORDER BY id"
+        )
+        return [Request(row["id"], row["verb"], tuple(json.loads(row["words"]))) for row in rows]
+
+    def settle(self, request_id: int, outcome: dict[str, Any]) -> None:
+        """Leave the outcome for the verb that waits for it."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE requests SET outcome = ? WHERE id = ?", (json.dumps(outcome), request_id)
+            )
+
+    def outcome(self, request_id: int) -> dict[str, Any] | None:
+        """Return a request's outcome, None while there is none."""
+        told = self._value("outcome", request_id)
+        return None if told is None else json.loads(told)
+
+    def forget(self, request_id: int) -> None:
+        """Let go of a request whose outcome was read."""
+        with self._file.transaction() as connection:
+            connection.execute("DELETE FROM requests WHERE id = ?", (request_id,))
+
+    def begin(self, request_id: int) -> bool:
+        """Take down that it is being carried out; False when it was withdrawn."""
+        return self._report(request_id, Progress(0, 0))
+
+    def report(self, request_id: int, progress: Progress) -> None:
+        """Say how far a request has come."""
+        self._report(request_id, progress)
+
+    def _report(self, request_id: int, progress: Progress) -> bool:
+        with self._file.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE requests SET progress = ? WHERE id = ?",
+                (json.dumps([progress.done, progress.bytes]), request_id),
+            )
+            return changed.rowcount > 0
+
+    def progress(self, request_id: int) -> Progress | None:
+        """Return how far a request has come, None while it was not begun."""
+        told = self._value("progress", request_id)
+        return None if told is None else Progress(*json.loads(told))
+
+    def withdraw(self, request_id: int) -> bool:
+        """Take a request back; False when it was begun or carried out meanwhile."""
+        with self._file.transaction() as connection:
+            gone = connection.execute(
+                "DELETE FROM requests WHERE id = ? AND outcome IS NULL AND progress IS NULL",
+                (request_id,),
+            )
+            return gone.rowcount > 0
+
+    def ask_to_stop(self, request_id: int) -> None:
+        """Ask the holder to finish the step in hand and leave the rest."""
+        with self._file.transaction() as connection:
+            connection.execute("UPDATE requests SET is_to_stop = 1 WHERE id = ?", (request_id,))
+
+    def is_to_stop(self, request_id: int) -> bool:
+        """Tell whether whoever asked does not want the rest any more."""
+        return bool(self._value("is_to_stop", request_id))
+
+    def _value(self, column: str, request_id: int) -> Any:  # noqa: ANN401 - SQLite's values
+        row = self._file.connection.execute(
+            f"SELECT {column} FROM requests WHERE id = ?",  # noqa: S608 - names of ours only
+            (request_id,),
+        ).fetchone()
+        return None if row is None else row[0]
