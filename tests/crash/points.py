@@ -12,6 +12,7 @@ import pytest
 
 from mlflow_cleanup.ledger.database import LedgerFile
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory
+from tests.kit.faults import Killed
 
 _CHANGES = ("mkdir", "rmdir", "unlink", "rename", "link", "chmod", "write")
 
@@ -24,10 +25,10 @@ class Points:
         self._deadly = deadly
 
     def pass_one(self) -> None:
-        """Pass a point, or die there without any goodbye."""
+        """Pass a point, or die there."""
         self.passed += 1
         if self.passed == self._deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._die()
 
     @contextmanager
     def set_up(self) -> Iterator[None]:
@@ -41,6 +42,10 @@ class Points:
             # A file is synced when it is written and does not have its name yet.
             patch.setattr(os, "fsync", self._around(lambda _: None))
             yield
+
+    def _die(self) -> None:
+        """End this process without any goodbye."""
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _around(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*values: Any, **named: Any) -> Any:  # noqa: ANN401 - any method's
@@ -64,3 +69,16 @@ class Points:
             self.pass_one()
 
         return surrounded
+
+
+class Mortal(Points):
+    """Ends what this process does instead of the process: from its death on nothing changes."""
+
+    def pass_one(self) -> None:
+        """Pass a point, unless dead."""
+        if self._deadly is not None and self.passed >= self._deadly:
+            raise Killed
+        super().pass_one()
+
+    def _die(self) -> None:
+        raise Killed
