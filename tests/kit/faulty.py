@@ -49,6 +49,11 @@ class Faults:
         """Run `hook` once, right after the next call of a method that did not fail."""
         self._after.setdefault(method, []).append(hook)
 
+    def forget_hooks(self) -> None:
+        """Let no hook wait any longer for a call that never came."""
+        self._before.clear()
+        self._after.clear()
+
     def around(self, method: str, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - any method's
         """Make one call, with what was arranged for it."""
         self.calls[method] += 1
