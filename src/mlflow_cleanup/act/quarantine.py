@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of, new_item_id
-from mlflow_cleanup.errors import CleanupError, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, ForeignOwner, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Item, ItemState
@@ -26,12 +26,16 @@ MEASURE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one step: the item, and why it was not moved, or not kept away."""
+    """What became of one step: the item, and why it was not moved, or not kept away.
+
+    `not_ours` says why its place is none of this tracking database's.
+    """
 
     step: Quarantine
     item: Item
     skipped: str | None = None
     failed: str | None = None
+    not_ours: str | None = None
 
 
 def quarantine(steps: Sequence[Quarantine], tools: Tools) -> Iterator[Taken]:
@@ -97,6 +101,10 @@ def _move(step: Quarantine, item: Item, outcomes: Outcomes, tools: Tools) -> Tak
         store = tools.store_of(item.location.root)
         store.mark()
         held = store.quarantine(item.location, item.id, note)
+    except (NoRoot, ForeignOwner) as error:
+        left = replace(item, state=ItemState.ABANDONED, error=str(error))
+        outcomes.add(left, None)
+        return Taken(step, left, not_ours=str(error))
     except StoreUnreachable as error:
         # Not seen is not gone: the run stays orphaned and is judged again when the root is back.
         left = replace(item, state=ItemState.ABANDONED, error=str(error))

@@ -96,8 +96,9 @@ def finish(ctx: click.Context, values: Values, *, as_json: bool) -> None:
     from mlflow_cleanup.cli.saying import show
 
     show(values, steps_text(values), as_json=as_json)
-    has_failed = values["counts"][StepResult.FAILED.value] or values["left"]
-    ctx.exit(NOT_CLEANED if has_failed else DONE)
+    counts = values["counts"]
+    not_done = counts[StepResult.FAILED.value] + counts[StepResult.NOT_OURS.value]
+    ctx.exit(NOT_CLEANED if not_done or values["left"] else DONE)
 
 
 def _here(workplace: Workplace, make: MakePlan, bar: Bar) -> Values:

@@ -14,7 +14,13 @@ from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
-from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
+from mlflow_cleanup.errors import (
+    CleanupError,
+    ForeignOwner,
+    NoRoot,
+    PlanOutdated,
+    SweepRefused,
+)
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
@@ -179,6 +185,8 @@ def _place_of(taken: Taken) -> Location:
 def _step_of(taken: Taken, judged: Judged, tools: Tools, *, purges: bool) -> Step:
     if taken.failed:
         return Step(judged, StepResult.FAILED, taken.failed)
+    if taken.not_ours:
+        return Step(judged, StepResult.NOT_OURS, taken.not_ours)
     if taken.skipped:
         return Step(judged, StepResult.SKIPPED, taken.skipped)
     item = taken.item
@@ -204,6 +212,8 @@ def _remove_shell(shell: Judged, tools: Tools) -> Step:
         store = tools.store_of(place.root)
         store.check()
         is_gone = store.remove_empty(place)
+    except (NoRoot, ForeignOwner) as error:
+        return Step(shell, StepResult.NOT_OURS, str(error))
     except CleanupError as error:
         return Step(shell, StepResult.FAILED, str(error))
     if not is_gone:

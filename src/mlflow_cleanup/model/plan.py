@@ -143,6 +143,7 @@ class StepResult(str, Enum):
     REMOVED = "removed"
     SKIPPED = "skipped"
     FAILED = "failed"
+    NOT_OURS = "not ours"
 
 
 @dataclass(frozen=True, slots=True)

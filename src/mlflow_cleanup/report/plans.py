@@ -26,6 +26,7 @@ from mlflow_cleanup.report.text import minute, printable, size_text, table
 
 FORMAT = 1
 _LARGEST = 10
+_TOLD_EACH = (StepResult.FAILED, StepResult.SKIPPED, StepResult.NOT_OURS)
 
 
 def plan_values(plan: SweepPlan) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def steps_text(values: Mapping[str, Any]) -> str:
     lines += [
         f"  {step['result']}: {step['entity']} at {step['path']}: {step['detail']}"
         for step in values["steps"]
-        if step["result"] in (StepResult.FAILED.value, StepResult.SKIPPED.value)
+        if StepResult(step["result"]) in _TOLD_EACH
     ]
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
