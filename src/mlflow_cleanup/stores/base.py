@@ -90,6 +90,10 @@ class ArtifactStore(Protocol):
         """Look where an item's bytes are."""
         ...
 
+    def held_ids(self) -> frozenset[str]:
+        """Name every item of which the trash holds something, known to the ledger or not."""
+        ...
+
     def tidy(self, item: Item) -> None:
         """Remove what an interrupted step left empty; whatever holds bytes stays."""
         ...

@@ -168,6 +168,15 @@ class LocalStore:
                 in_trash=_is_there(root, (*self._trash_of(item), CONTENT)),
             )
 
+    def held_ids(self) -> frozenset[str]:
+        """See `ArtifactStore.held_ids`."""
+        with self._open() as root:
+            try:
+                with descend(root, (RESERVED, TRASH)) as trash:
+                    return frozenset(entry.name for entry in trash.scan())
+            except FileNotFoundError:
+                return frozenset()
+
     def tidy(self, item: Item) -> None:
         """See `ArtifactStore.tidy`."""
         parents, _ = _split(item.location.inside)
