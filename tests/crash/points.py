@@ -13,7 +13,7 @@ import pytest
 from mlflow_cleanup.ledger.database import LedgerFile
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory
 
-_CHANGES = ("mkdir", "rmdir", "unlink", "rename", "link", "chmod", "write")
+_CHANGES = ("mkdir", "rmdir", "unlink", "rename", "link", "chmod", "write", "note")
 
 
 class Points:

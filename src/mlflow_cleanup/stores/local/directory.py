@@ -80,6 +80,10 @@ class Directory(Protocol):
         """Write a child file whole, durably, in place of what was there."""
         ...
 
+    def note(self, name: str, content: bytes) -> None:
+        """Write a new child file, without waiting for the disk."""
+        ...
+
 
 class DescriptorDirectory:
     """A directory held by its file descriptor."""
@@ -154,6 +158,10 @@ class DescriptorDirectory:
             _drop(self, fresh)
             raise
 
+    def note(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        _write(os.open(name, flags, 0o644, dir_fd=self.fd), content)
+
 
 class PathDirectory:
     """A directory known by its path, for systems without descriptors of directories."""
@@ -218,6 +226,10 @@ class PathDirectory:
             _drop(self, f"{name}.new")
             raise
 
+    def note(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        _write(os.open(self._join(name), flags, 0o644), content)
+
     def _join(self, name: str) -> str:
         return os.path.join(self.path, name)
 
@@ -242,9 +254,7 @@ def descend(start: Directory, names: Sequence[str], *, make: bool = False) -> Di
         raise UnsafePlace(os.path.join(start.path, *names), f"{wrong[0]!r} is no name of an entry")
     for name in names:
         try:
-            if make:
-                _make_if_missing(current, name)
-            child = current.open(name)
+            child = _open_or_make(current, name) if make else current.open(name)
         finally:
             if owned:
                 current.__exit__(None, None, None)
@@ -278,15 +288,24 @@ def _reopen(directory: Directory) -> Directory:
     return PathDirectory(directory.path)
 
 
-def _make_if_missing(directory: Directory, name: str) -> None:
-    with suppress(FileExistsError):  # what it is shows when it is opened
-        directory.mkdir(name)
+def _open_or_make(directory: Directory, name: str) -> Directory:
+    try:
+        return directory.open(name)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # what it is shows when it is opened
+            directory.mkdir(name)
+        return directory.open(name)
 
 
 def _fd_of(directory: Directory) -> int:
     if not isinstance(directory, DescriptorDirectory):
         raise TypeError("both directories of a move are held the same way")
     return directory.fd
+
+
+def _write(fd: int, content: bytes) -> None:
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
 
 
 def _write_durably(fd: int, content: bytes) -> None:

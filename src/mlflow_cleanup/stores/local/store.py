@@ -256,7 +256,9 @@ class LocalStore:
             with descend(root, (RESERVED, TRASH, item_id), make=True) as trash:
                 if exists(trash, CONTENT):
                     raise QuarantineFailed(path, "the trash holds this item already")
-                trash.write(NOTE, json.dumps(note).encode())
+                if exists(trash, NOTE):
+                    trash.unlink(NOTE)  # of a move that did not come to pass
+                trash.note(NOTE, json.dumps(note).encode())
                 held = _rename_away(parent, name, trash)
         except OSError as error:
             _remove_trash(root, item_id)
