@@ -10,6 +10,7 @@ from datetime import datetime
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
+from mlflow_cleanup.cycle.candidates import still_at_work
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
@@ -17,6 +18,7 @@ from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
@@ -47,12 +49,21 @@ def carry_out(
     tools = cycle.prepare()
     ledger.plans.begin(plan.id, tools.now.at)
     steps = []
-    for step in _steps(plan, _cautious(plan, tools)):
+    for step in _steps(_marked(plan, workplace, tools.now), _cautious(plan, tools)):
         steps.append(step)
         on_step(step)
     if tools.keep_going():
         ledger.plans.end(plan.id)
     return steps
+
+
+def apply(
+    cycle: Cycle, workplace: Workplace, plan: SweepPlan, on_plan: Callable[[SweepPlan], OnStep]
+) -> list[Step]:
+    """Carry out a saved plan, if it may be still, and take nothing that is not in it."""
+    require_current(workplace, plan, workplace.ledger.now(workplace.clock()).at)
+    cycle.run(takes=False)
+    return carry_out(cycle, workplace, plan, on_plan(plan))
 
 
 def look(workplace: Workplace) -> SweepPlan:
@@ -78,11 +89,11 @@ def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
 def full_cycle(
     cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], OnStep]
 ) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle after an ordinary one.
+    """Do a whole full cycle after an ordinary one that takes nothing, as the plan shows what goes.
 
     What was unclaimed in it is remembered for the next, whatever became of the rest.
     """
-    cycle.run()
+    cycle.run(takes=False)
     plan = look(workplace)
     now = workplace.ledger.now(workplace.clock())
     try:
@@ -97,6 +108,16 @@ def _require_confirmed(workplace: Workplace, plan: SweepPlan) -> None:
     if refusal is not None and not workplace.ledger.brakes.is_confirmed(refusal.plan_id):
         workplace.ledger.brakes.refuse(refusal.plan_id)
         raise SweepRefused(refusal.plan_id, refusal.reason)
+
+
+def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
+    """Mark the runs that may still be written to: a plan may be older, or not know of it."""
+    writing = still_at_work((item.candidate for item in plan.take), workplace, now)
+    take = (
+        replace(item, candidate=replace(item.candidate, still_writing=item.candidate in writing))
+        for item in plan.take
+    )
+    return replace(plan, take=tuple(take))
 
 
 def _cautious(plan: SweepPlan, tools: Tools) -> Tools:

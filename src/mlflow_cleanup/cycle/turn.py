@@ -18,13 +18,14 @@ from mlflow_cleanup.decide.departures import Departures, compare
 from mlflow_cleanup.decide.margins import VANISHED_WINDOW
 from mlflow_cleanup.decide.planner import make_plan
 from mlflow_cleanup.decide.retention import due_in_s, is_due, pause_after
-from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
-from mlflow_cleanup.model.plan import Keeping, Plan
+from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import NO_REVISION, Heads
 
 
@@ -44,8 +45,8 @@ class Cycle:
         self._workplace = workplace
         self._ledger = workplace.ledger
 
-    def run(self, scope: Scope = Scope.EVERYTHING) -> None:
-        """Do one pass.
+    def run(self, scope: Scope = Scope.EVERYTHING, *, takes: bool = True) -> None:
+        """Do one pass; without `takes` what left is only learned, as a full cycle's plan shows it.
 
         Raises TrackingUnreadable, LedgerUnwritable or PlanRefused; whatever was begun by then is
         settled, or is finished by the next pass.
@@ -63,7 +64,8 @@ class Cycle:
         recover(tools)
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
-        self._carry_out(self._plan(sight, scope), tools)
+        plan = self._plan(sight, scope)
+        self._carry_out(plan if takes else self._without_files(plan), tools)
         upkeep.measure_sizes(self._workplace, now)
         if scope is Scope.EVERYTHING:
             upkeep.report_backlog(self._workplace, sight)
@@ -197,6 +199,20 @@ class Cycle:
         if scope is Scope.CHANGES:
             items = [item for item in items if item.entity.id in sight.heads.active]
         return make_plan(candidates.of(kept, sight, self._workplace), items, sight.ground)
+
+    def _without_files(self, plan: Plan) -> Plan:
+        """Leave in a plan only the steps of runs that have no files, which no full cycle lists."""
+        absent = tuple(step for step in plan.quarantine if not self._has_files(step))
+        return replace(plan, quarantine=absent)
+
+    def _has_files(self, step: Quarantine) -> bool:
+        place = step.candidate.place
+        if not isinstance(place, Location):
+            return True
+        try:
+            return self._workplace.store_of(place.root).exists(place)
+        except (CleanupError, OSError):
+            return True  # cannot be seen just now: it is not known to be gone
 
     def _carry_out(self, plan: Plan, tools: Tools) -> None:
         restore(plan.restore, tools)
