@@ -64,15 +64,17 @@ def test_shared_and_nested_locations_are_compared_as_places(leaky: Leaky) -> Non
     inside = mlflow.create_experiment(f"{shared}/{outer.id}/artifacts/inner")
     inner, inner_dead = mlflow.create_run(inside), mlflow.create_run(inside)
     nested = f"{outer.id}/artifacts/inner"
+    among = mlflow.create_run(mlflow.create_experiment(f"{shared}/{base.id}/artifacts"))
     for run in (dead, used, outer, other, live):
         write_tree(shared / run.id / "artifacts", {"model/MLmodel": run.id.encode()})
     write_tree(shared / base.id / "artifacts", {"large": bytes(10_000)})
+    write_tree(shared / base.id / "artifacts" / among.id / "artifacts", FILES)
     for run in (inner, inner_dead):
         write_tree(shared / nested / run.id / "artifacts", FILES)
     leaky.say("adopt", str(shared), *root)
     before = _visible(shared)
     name = mlflow.register(f"{shared.as_uri()}/{used.id}/artifacts/model", used)
-    for run in (dead, used, outer, inner_dead):
+    for run in (dead, used, outer, inner_dead, among):
         mlflow.delete(run)
     mlflow.delete_experiment(spelled)
     mlflow.restore(live)
@@ -80,7 +82,7 @@ def test_shared_and_nested_locations_are_compared_as_places(leaky: Leaky) -> Non
     plan = leaky.plan(*root)
     fates = {
         **all_are("deleted", [dead.id, other.id, inner_dead.id]),
-        **all_are(kept(Kept.LIVE_CLAIM), [used.id, outer.id]),
+        **all_are(kept(Kept.LIVE_CLAIM), [used.id, outer.id, among.id]),
         **all_are(None, [live.id, inner.id, base.id]),
     }
     assert plan.fates(*fates) == fates
