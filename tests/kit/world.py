@@ -26,7 +26,8 @@ import pytest
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import carry_out
-from mlflow_cleanup.cycle.sweep import apply, full_cycle, look
+from mlflow_cleanup.cycle.sweep import carry_out as carry_out_plan
+from mlflow_cleanup.cycle.sweep import full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD
@@ -249,7 +250,9 @@ class World:
 
     def carry_out(self, plan: SweepPlan) -> list[Step]:
         """Carry out a plan made before, as `mlflow-cleanup apply` does."""
-        return apply(self._cycle, self.workplace, plan, lambda _: lambda _: None)
+        require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
+        self._cycle.run(takes=False)
+        return carry_out_plan(self._cycle, self.workplace, plan)
 
     def refused(self) -> PlanRefused:
         """Run one cycle, which must be refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ class TestStillWriting:
         """It may still be written to, and is only taken once it was quiet for an hour."""
         run = stocked.run({"a": 30}, status="RUNNING")
         stocked.delete(run)
-        stocked.restart(retention=stocked.settings.retention * 0)
+        stocked.restart(retention=timedelta(0))
         kept = [item.verdict.reason for item in stocked.plan().keep]
         assert stocked.sweep() == []
         assert stocked.bytes_at(run) == 30
@@ -122,11 +123,44 @@ class TestStillWriting:
         run = stocked.run({"a": 30}, status="RUNNING")
         stocked.delete(run)
         plan = stocked.plan()
-        stocked.restart(retention=stocked.settings.retention * 0)
+        stocked.restart(retention=timedelta(0))
 
         assert taken(plan) == {run.id: 30}
         assert results(stocked.carry_out(plan)) == {run.id: "skipped"}
         assert stocked.bytes_at(run) == 30
+
+
+class TestRetention:
+    """What lies in the trash already was promised to stay for a while."""
+
+    def test_of_a_verb_shortens_no_earlier_promise(self, stocked: World) -> None:
+        """`sweep --apply --retention 0` purges what it takes, and nothing that was held before."""
+        held, now = stocked.run({"a": 30}), stocked.run({"b": 40})
+        stocked.delete(held)
+        stocked.cycle()
+        stocked.advance(days=6)
+        stocked.delete(now)
+        stocked.restart(retention=timedelta(0))
+
+        assert results(stocked.sweep()) == {now.id: "purged"}
+        assert (stocked.bytes_in_trash(held), stocked.bytes_in_trash()) == (30, 30)
+        stocked.advance(days=1)
+        stocked.sweep()
+        assert stocked.bytes_in_trash() == 0
+
+    def test_of_the_last_monitor_holds_for_verbs(self, stocked: World) -> None:
+        """A verb that is not told of a monitor's longer retention purges nothing early."""
+        held = stocked.run({"a": 30})
+        stocked.ledger.set_watching({"retention_s": timedelta(days=30).total_seconds()})
+        stocked.delete(held)
+        stocked.cycle()
+        stocked.advance(days=29)
+        stocked.sweep()
+
+        assert stocked.bytes_in_trash(held) == 30
+        stocked.advance(days=1)
+        stocked.sweep()
+        assert stocked.bytes_in_trash() == 0
 
 
 class TestVersions:

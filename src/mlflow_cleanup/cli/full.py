@@ -17,7 +17,7 @@ import click
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
-from mlflow_cleanup.cycle.sweep import OnStep, apply, full_cycle
+from mlflow_cleanup.cycle.sweep import OnStep, carry_out, full_cycle, require_current
 from mlflow_cleanup.errors import BadUsage, LedgerMissing
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -62,8 +62,12 @@ def sweep_once(workplace: Workplace, *, quiet: bool) -> tuple[SweepPlan, list[St
 
 def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[Step]:
     """Carry out a saved plan, if it may be still."""
+    now = workplace.ledger.now(workplace.clock())
+    require_current(workplace, plan, now.at)
+    cycle = Cycle(workplace)
+    cycle.run(takes=False)  # nothing that is not in the plan
     with _Progress(quiet=quiet) as progress:
-        return apply(Cycle(workplace), workplace, plan, progress.begin)
+        return carry_out(cycle, workplace, plan, progress.begin(plan))
 
 
 def load_plan(path: Path) -> SweepPlan:

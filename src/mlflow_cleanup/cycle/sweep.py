@@ -57,15 +57,6 @@ def carry_out(
     return steps
 
 
-def apply(
-    cycle: Cycle, workplace: Workplace, plan: SweepPlan, on_plan: Callable[[SweepPlan], OnStep]
-) -> list[Step]:
-    """Carry out a saved plan, if it may be still, and take nothing that is not in it."""
-    require_current(workplace, plan, workplace.ledger.now(workplace.clock()).at)
-    cycle.run(takes=False)
-    return carry_out(cycle, workplace, plan, on_plan(plan))
-
-
 def look(workplace: Workplace) -> SweepPlan:
     """List every root, then read all claims, and judge; changes nothing."""
     inventories = list_roots(workplace, workplace.unhurried)
