@@ -34,6 +34,8 @@ def judge(candidate: Candidate, claims: ClaimIndex, soft: ClaimIndex | None = No
         return Keep(Kept.MODEL_OF_DELETED_RUN)
     if claim is None and soft is not None and not candidate.cascade:
         claim = soft.on(candidate.place, candidate.entity)
+    if claim is not None and claim.holder.kind is EntityKind.PIN:
+        return Keep(Kept.PINNED, claim.holder.id)
     if claim is not None:
         return Keep(Kept.LIVE_CLAIM, str(claim.holder))
     if candidate.still_writing:

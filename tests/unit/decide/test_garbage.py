@@ -32,6 +32,13 @@ def test_a_pinned_run_is_kept_whatever_its_place() -> None:
     assert judge(candidate(1, Unplaced(Misread.REMOTE, "s3://b")), index) == Keep(Kept.PINNED)
 
 
+def test_a_pinned_place_is_kept_as_pinned() -> None:
+    """A path that an operator pinned is named as that, not as something that MLflow knows."""
+    pin = Claim(Entity(EntityKind.PIN, "/srv"), "/srv", (location(1).root,))
+
+    assert judge(candidate(1), ClaimIndex([pin])) == Keep(Kept.PINNED, "/srv")
+
+
 @pytest.mark.parametrize("why", list(Misread))
 def test_an_unplaced_run_is_kept_with_the_reason(why: Misread) -> None:
     """Every reason why there is no place is a reason to keep, with its detail."""
