@@ -125,6 +125,8 @@ def test_deleted_logged_model_goes_unless_a_version_points_at_it(leaky: Leaky) -
     assert plan.fates(free, used) == {free: "model_deleted", used: kept(Kept.LIVE_CLAIM)}
     assert plan.sizes(free, used) == {free: 20, used: 21}
     assert plan.item(used)["detail"] == f"model version {name} version 1"
+    (line,) = (line for line in leaky.say("plan", "--all").out.splitlines() if used in line)
+    assert f"{Kept.LIVE_CLAIM.value} (model version {name} version 1)" in line
 
     assert leaky.sweep().results(free, used) == {free: "quarantined", used: None}
     assert leaky.tree(experiment) == without(before, f"models/{free}")
@@ -310,7 +312,7 @@ def test_pinned_run_is_kept_until_it_is_unpinned(leaky: Leaky) -> None:
     mlflow.delete(run)
     assert run.id in leaky.say("pin", run.id, "--reason", "for the paper").out
 
-    assert leaky.plan().fates(run.id) == {run.id: kept(Kept.LIVE_CLAIM)}
+    assert leaky.plan().fates(run.id) == {run.id: kept(Kept.PINNED)}
     leaky.sweep()
     assert leaky.tree(experiment) == before
     leaky.say("unpin", run.id)
