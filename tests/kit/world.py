@@ -249,6 +249,7 @@ class World:
     def carry_out(self, plan: SweepPlan) -> list[Step]:
         """Carry out a plan made before, as `mlflow-cleanup apply` does."""
         require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
+        self._cycle.run(takes=False)
         return carry_out(self._cycle, self.workplace, plan)
 
     def refused(self) -> PlanRefused:

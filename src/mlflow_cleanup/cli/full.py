@@ -103,7 +103,7 @@ def finish(ctx: click.Context, values: Values, *, as_json: bool) -> None:
 
 def _here(workplace: Workplace, make: MakePlan, bar: Bar) -> Values:
     cycle = Cycle(workplace)
-    cycle.run()
+    cycle.run(takes=False)  # nothing that is not in the plan
     plan = make(workplace)
     bar.begin(plan)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 
+from mlflow_cleanup.cycle.candidates import still_at_work, vanished
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
 from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
-from mlflow_cleanup.model.entity import EntityKind
-from mlflow_cleanup.model.inventory import Inventory, Unseen
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.inventory import Inventory, Place, Unseen
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
+from mlflow_cleanup.model.shape import shape_of
 from mlflow_cleanup.model.snapshot import Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
@@ -67,11 +70,13 @@ def survey(
     sight.unreachable = frozenset(
         item.root for item in inventories if any(one.path == item.root for one in item.unseen)
     )
+    departed = _departed(sight, snapshot)
     view = View(
         ground=sight.ground,
         now=now,
         inventories=inventories,
-        departed=tuple(_departed(sight, snapshot)),
+        departed=departed,
+        unlisted=_unlisted(sight, departed, inventories),
         experiments=_experiments(sight, snapshot),
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
@@ -82,32 +87,63 @@ def survey(
     return make_sweep_plan(view, terms, workplace.settings.database, snapshot.identity)
 
 
-def _departed(sight: Sight, snapshot: Snapshot) -> Iterator[Candidate]:
-    for holding in snapshot.holdings.departed:
-        place = sight.places.locate(holding.text)
-        if holding.entity.kind is EntityKind.MODEL_VERSION and not _is_there(sight, place):
-            continue
-        yield Candidate(
+def _departed(sight: Sight, snapshot: Snapshot) -> tuple[Candidate, ...]:
+    gone = [
+        Candidate(
             entity=holding.entity,
-            place=place,
+            place=sight.places.locate(holding.text),
             gone=holding.gone,
             name=holding.name,
             experiment_id=holding.experiment_id,
             deleted_at=holding.deleted_at,
         )
+        for holding in snapshot.holdings.departed
+    ]
+    found = [*filter(_has_own_files, gone), *vanished(sight, sight.workplace)]
+    writing = still_at_work(found, sight.workplace, sight.now)
+    return tuple(replace(one, still_writing=True) if one in writing else one for one in found)
 
 
-def _is_there(sight: Sight, place: object) -> bool:
-    """Tell whether a version's copy is there; it would not be found in an inventory."""
+def _has_own_files(candidate: Candidate) -> bool:
+    """Tell a version's own copy from the files of a run or model, which are judged as theirs."""
+    if candidate.entity.kind is not EntityKind.MODEL_VERSION:
+        return True
+    return isinstance(candidate.place, Location) and shape_of(candidate.place.inside) is None
+
+
+def _unlisted(
+    sight: Sight, departed: Iterable[Candidate], inventories: Iterable[Inventory]
+) -> dict[Spot, Place]:
+    """Look at what left and has no listing of its own: in another's place, or a version's copy."""
+    listed = {item.root: item.places for item in inventories}
+    found = {}
+    for candidate in departed:
+        place = candidate.place
+        if not isinstance(place, Location):
+            continue
+        places, inside = listed.get(place.root, {}), place.inside
+        is_within = any(inside[:depth] in places for depth in range(1, len(inside)))
+        is_copy = candidate.entity.kind is EntityKind.MODEL_VERSION
+        if inside not in places and (is_within or is_copy):
+            look = _look_at(sight.workplace, candidate.entity, place)
+            found.update({(place.root, inside): look} if look else {})
+    return found
+
+
+def _look_at(workplace: Workplace, entity: Entity, place: Location) -> Place | None:
     try:
-        return isinstance(place, Location) and sight.workplace.store_of(place.root).exists(place)
+        store = workplace.store_of(place.root)
+        newest, size = store.newest_write(place), store.measure(place, workplace.unhurried)
     except (CleanupError, OSError):
-        return False
+        return None  # what cannot be seen is not judged
+    if newest is None or size is None:
+        return None
+    return Place(entity, place.inside, (), is_shell=False, size=size, newest=newest)
 
 
 def _experiments(sight: Sight, snapshot: Snapshot) -> frozenset[Spot]:
-    located = map(sight.places.locate, snapshot.holdings.experiments)
-    return frozenset((place.root, place.inside) for place in located if isinstance(place, Location))
+    found = map(sight.places.holder, snapshot.holdings.experiments)
+    return frozenset(spot for spot in found if spot is not None)
 
 
 def _adopted(workplace: Workplace) -> frozenset[str]:

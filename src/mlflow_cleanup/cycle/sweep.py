@@ -10,6 +10,7 @@ from datetime import datetime
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
+from mlflow_cleanup.cycle.candidates import still_at_work
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
@@ -24,6 +25,7 @@ from mlflow_cleanup.errors import (
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
@@ -82,7 +84,8 @@ def carry_out(
         return is_wanted and tools.keep_going()
 
     course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
-    for step in _steps(plan, course, purges=purges and not tools.retention):
+    marked = _marked(plan, workplace, tools.now)
+    for step in _steps(marked, course, purges=purges and not tools.retention):
         steps.append(step)
         is_wanted = follow(step) and is_wanted
     if keep_going():
@@ -118,8 +121,8 @@ def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
 def full_cycle(
     cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], Follow]
 ) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle after an ordinary one."""
-    cycle.run()
+    """Do a whole full cycle after an ordinary one that takes nothing: the plan shows what goes."""
+    cycle.run(takes=False)
     plan = look(workplace)
     return plan, carry_out(cycle, workplace, plan, on_plan(plan))
 
@@ -133,6 +136,16 @@ def _require_confirmed(workplace: Workplace, plan: SweepPlan, now: datetime) -> 
         workplace.ledger.history.add([told])
         workplace.tell(told)
     raise SweepRefused(refusal.plan_id, refusal.reason)
+
+
+def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
+    """Mark the runs that may still be written to: a plan may be older, or not know of it."""
+    writing = still_at_work((item.candidate for item in plan.take), workplace, now)
+    take = (
+        replace(item, candidate=replace(item.candidate, still_writing=item.candidate in writing))
+        for item in plan.take
+    )
+    return replace(plan, take=tuple(take))
 
 
 def _cautious(plan: SweepPlan, tools: Tools) -> Tools:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
 from mlflow_cleanup.decide.planner import Ground, judge_now
-from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Place
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location
@@ -20,7 +19,7 @@ from mlflow_cleanup.model.plan import (
     Terms,
     digest_of,
 )
-from mlflow_cleanup.model.shape import is_usual_experiment
+from mlflow_cleanup.model.shape import is_usual_experiment, shape_of
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
@@ -32,17 +31,19 @@ Spot = tuple[str, tuple[str, ...]]
 class View:
     """All that a full cycle saw: storage first, then the database.
 
-    `departed` are the entities that left and have, or had, bytes; `experiments` where experiments
-    lie, dead ones too; `first_seen` since when a place has been unclaimed, in ledger time;
-    `released` are ids of what an operator restored by hand, `backlog` of what had been deleted
-    before the first start, where that is to be left alone as well; `problems` say why nothing under
-    a root may count as unclaimed.
+    `departed` are the entities that left and have, or had, bytes; `unlisted` those of their places
+    that are no places of an inventory, as they lie in another's or have no shape; `experiments`
+    where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
+    ledger time; `released` are ids of what an operator restored by hand, `backlog` of what had been
+    deleted before the first start, where that is to be left alone as well; `problems` say why
+    nothing under a root may count as unclaimed.
     """
 
     ground: Ground
     now: Moment
     inventories: tuple[Inventory, ...]
     departed: tuple[Candidate, ...]
+    unlisted: Mapping[Spot, Place]
     experiments: frozenset[Spot]
     first_seen: Mapping[Spot, float]
     adopted: frozenset[str]
@@ -84,7 +85,7 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
         (item.root, inside): place
         for item in view.inventories
         for inside, place in item.places.items()
-    }
+    } | dict(view.unlisted)
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
         candidate = replace(departed, cascade=is_cascade)
@@ -93,8 +94,6 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
             yield Judged(candidate, verdict)
         elif (place := places.get(_spot(candidate.place))) is not None:
             yield Judged(candidate, verdict, place.size, place.newest)
-        elif candidate.entity.kind is EntityKind.MODEL_VERSION:
-            yield Judged(candidate, verdict)  # a copy has no shape by which it would be listed
 
 
 def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
@@ -175,12 +174,7 @@ def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[s
 
 
 def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> RootSummary:
-    foreign = dict(inventory.foreign)
     live, count = Size(), 0
-    for place in inventory.places.values():
-        if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
-            top = "/".join(place.inside[:2])
-            foreign[top] = foreign.get(top, Size()) + place.size
     for item in listed:
         if item.place.root == inventory.root and _is_live(item):
             live, count = live + (item.size or Size()), count + 1
@@ -189,10 +183,25 @@ def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> Root
         inventory.total,
         live,
         count,
-        foreign,
+        _foreign(inventory, view),
         inventory.unseen,
         view.problems.get(inventory.root),
     )
+
+
+def _foreign(inventory: Inventory, view: View) -> dict[str, Size]:
+    """Add up what is nobody's that is known, by its first directories."""
+    foreign = dict(inventory.foreign)
+    for place in inventory.places.values():
+        if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
+            top = "/".join(place.inside[:2])
+            foreign[top] = foreign.get(top, Size()) + place.size
+    for (root, inside), place in view.unlisted.items():
+        top = "/".join(inside[:2])
+        if root == inventory.root and top in foreign and shape_of(inside) is None:
+            left = foreign[top].files - place.size.files, foreign[top].bytes - place.size.bytes
+            foreign[top] = Size(max(left[0], 0), max(left[1], 0))
+    return {top: size for top, size in foreign.items() if size.files}
 
 
 def _brake(

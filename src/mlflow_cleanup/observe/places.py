@@ -50,6 +50,15 @@ class Places:
                 return self._under(real, inside, path)
         return Unplaced(Misread.OUTSIDE_ROOTS, path)
 
+    def holder(self, uri: object) -> tuple[str, tuple[str, ...]] | None:
+        """Return the root and the names that lead to an experiment, which may be a root itself."""
+        found = self.locate(uri)
+        if isinstance(found, Location):
+            return found.root, found.inside
+        path = place(uri, self._where)
+        root = None if isinstance(path, Unplaced) else dict(self._roots).get(path)
+        return None if root is None else (root, ())
+
     def claimed(self, text: object) -> tuple[str, ...]:
         """Return every path that a live claim's text may mean, with and without links resolved."""
         paths = readings(text, self._where)

@@ -27,6 +27,7 @@ from mlflow_cleanup.report.text import minute, printable, size_text, table
 FORMAT = 1
 _LARGEST = 10
 _TOLD_EACH = (StepResult.FAILED, StepResult.SKIPPED, StepResult.NOT_OURS)
+_COLUMNS = ["what", "size", "deleted"]
 
 
 def plan_values(plan: SweepPlan) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def plan_text(plan: SweepPlan, *, everything: bool = False) -> str:
         _largest(plan.take, everything=everything),
         f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
         _by_reason("Left MLflow, but stays", plan.keep),
-        _largest(plan.keep, everything=True, head="Stays:") if everything else "",
+        _stays(plan.keep) if everything else "",
         *map(_root_text, plan.roots),
         _refusal_text(plan.refusal),
     ]
@@ -160,23 +161,40 @@ def _by_reason(head: str, judged: Iterable[Judged]) -> str:
     return f"{head}:\n{table(['what', 'why', 'count', 'size'], rows)}" if rows else ""
 
 
-def _largest(judged: Sequence[Judged], *, everything: bool, head: str = "") -> str:
+def _largest(judged: Sequence[Judged], *, everything: bool) -> str:
     shown = sorted(judged, key=lambda item: -_bytes([item]))
     shown = shown if everything else shown[:_LARGEST]
-    rows = [
-        [
-            printable(f"{item.candidate.entity}" + (f' "{name}"' if name else "")),
-            size_text(_bytes([item])) if item.size else "?",
-            minute(item.candidate.deleted_at) if item.candidate.deleted_at else "-",
-            printable(str(item.candidate.place)),
-        ]
-        for item in shown
-        for name in [item.candidate.name]
+    rows = [[*_what(item), _where(item)] for item in shown]
+    title = "All of it:" if everything else "The largest:"
+    return f"{title}\n{table([*_COLUMNS, 'where'], rows)}" if rows else ""
+
+
+def _stays(judged: Iterable[Judged]) -> str:
+    """List what is kept, each with its own reason: who claims it, above all."""
+    shown = sorted(judged, key=lambda item: -_bytes([item]))
+    rows = [[*_what(item), _why(item), _where(item)] for item in shown]
+    return f"Stays:\n{table([*_COLUMNS, 'why', 'where'], rows)}" if rows else ""
+
+
+def _what(item: Judged) -> list[str]:
+    candidate = item.candidate
+    name = f' "{candidate.name}"' if candidate.name else ""
+    return [
+        printable(f"{candidate.entity}{name}"),
+        size_text(_bytes([item])) if item.size else "?",
+        minute(candidate.deleted_at) if candidate.deleted_at else "-",
     ]
-    if not rows:
-        return ""
-    title = head or ("All of it:" if everything else "The largest:")
-    return f"{title}\n{table(['what', 'size', 'deleted', 'where'], rows)}"
+
+
+def _why(item: Judged) -> str:
+    # Where there is no place, the detail is what stands there instead.
+    is_placed = isinstance(item.candidate.place, Location)
+    return printable(str(item.verdict) if is_placed else item.verdict.reason.value)
+
+
+def _where(item: Judged) -> str:
+    place = item.candidate.place
+    return printable(str(place) if isinstance(place, Location) else place.detail)
 
 
 def _root_text(root: RootSummary) -> str:
