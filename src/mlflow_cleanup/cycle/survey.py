@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
-from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Unseen
@@ -44,8 +44,6 @@ def _list_root(
         store = workplace.store_of(root)
         store.check()
         return take_inventory(root, store.listing(mark, keep_going))
-    except ForeignOwner as error:
-        return take_inventory(root, [Unseen(root, f"it belongs to {error.owner}")])
     except StoreUnreachable as error:
         return take_inventory(root, [Unseen(root, error.detail)])
 
