@@ -109,7 +109,10 @@ def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
             return verdict
         if not isinstance(place, Location):
             return verdict
-        newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        try:
+            newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        except (CleanupError, OSError) as error:
+            return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
         if newest is not None and (before is None or newest > before):
             return Keep(Kept.TOO_YOUNG)
         return verdict
@@ -137,6 +140,8 @@ def _steps(plan: SweepPlan, tools: Tools) -> Iterator[Step]:
             left = [item for item in here if item.place in waiting]
             yield from (Step(item, StepResult.FAILED, Kept.FAILING.value) for item in left)
     for shell in plan.empty:
+        if not tools.keep_going():
+            return
         yield _remove_shell(shell, tools)
 
 
