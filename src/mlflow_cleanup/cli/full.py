@@ -74,7 +74,7 @@ def load_plan(path: Path) -> SweepPlan:
     """Read a saved plan; raises BadUsage."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadUsage(f"the plan {path} cannot be read: {error}") from error
     return plan_from(told)
 
