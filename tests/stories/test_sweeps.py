@@ -396,6 +396,39 @@ class TestPlans:
         world.carry_out(plan)
         assert world.bytes_in_trash(run) == 10_000
 
+    def test_confirmation_holds_for_once(self, world: World) -> None:
+        """The same runs restored and lost again: somebody is asked again."""
+        run = world.run({"large": 10_000})
+        world.cycle()
+        for _ in range(2):
+            world.db.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+            plan = world.plan()
+            with pytest.raises(SweepRefused) as caught:
+                world.carry_out(plan)
+            assert world.bytes_at(run) == 10_000
+            assert world.ledger.brakes.confirm(caught.value.plan_id)
+            world.carry_out(plan)
+            assert world.bytes_in_trash(run) == 10_000
+            world.undelete(run)
+            world.cycle()
+            world.advance(seconds=1)
+
+    def test_confirmed_plan_that_was_stopped_goes_on(self, world: World) -> None:
+        """It was not done, so nobody has to be asked once more."""
+        runs = [world.run({"large": 10_000}) for _ in range(2)]
+        world.cycle()
+        world.db.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+        plan = world.plan()
+        with pytest.raises(SweepRefused) as caught:
+            world.carry_out(plan)
+        assert world.ledger.brakes.confirm(caught.value.plan_id)
+        world.workplace.stop.set()
+        assert world.carry_out(plan) == []
+
+        world.workplace.stop.clear()
+        world.carry_out(plan)
+        assert [world.bytes_in_trash(run) for run in runs] == [10_000] * 2
+
     @pytest.mark.parametrize("why", ["old", "done", "elsewhere"])
     def test_outdated_one_is_refused(self, stocked: World, why: str) -> None:
         """A plan is carried out once, within a day, on its own database."""

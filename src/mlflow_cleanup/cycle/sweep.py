@@ -51,7 +51,10 @@ def carry_out(
         steps.append(step)
         on_step(step)
     if tools.keep_going():
-        ledger.plans.end(plan.id)
+        with ledger.transaction():
+            ledger.plans.end(plan.id)
+            if plan.refusal is not None:
+                ledger.brakes.settle()
     return steps
 
 

@@ -129,6 +129,10 @@ class Brakes:
         """Tell whether an operator let exactly this go ahead."""
         return self._get("braked and confirmed") == plan_id
 
+    def settle(self) -> None:
+        """Take down that what was confirmed was done: the same again is asked for again."""
+        self._set("braked and confirmed", "")
+
     def _get(self, name: str) -> str | None:
         row = self._file.connection.execute(
             "SELECT value FROM facts WHERE name = ?", (name,)
