@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from mlflow_cleanup.cli.app import app
 from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.report import status
 from tests.kit.world import Run, World
+from tests.unit.cli.conftest import Say
 
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A world in the working directory, seen once already."""
-    made = World.make(tmp_path / "home")
-    made.cycle()
-    monkeypatch.chdir(made.home)
-    yield made
-    made.close()
-
-
-def say(*words: str) -> Result:
-    """Run a verb as the command does."""
-    return CliRunner().invoke(app, list(words), prog_name="mlflow-cleanup")
+Meanwhile = Callable[[Callable[[], object]], None]
 
 
 def quarantined(world: World, size: int) -> Run:
@@ -41,7 +27,7 @@ def quarantined(world: World, size: int) -> Run:
 
 
 @pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     """Let something happen right after the trash was read, and before anything is purged."""
 
     def arrange(hook: Callable[[], object]) -> None:
@@ -58,7 +44,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
 
 
 def test_what_came_in_after_the_list_was_shown_is_not_purged(
-    world: World, meanwhile: Callable[[Callable[[], object]], None]
+    world: World, say: Say, meanwhile: Meanwhile
 ) -> None:
     """`--all` is all that was there to be looked at: later items keep their retention."""
     shown, later = [quarantined(world, size) for size in (1, 10)], []
@@ -75,7 +61,7 @@ def test_what_came_in_after_the_list_was_shown_is_not_purged(
 
 
 def test_late_item_of_a_named_run_is_not_purged(
-    world: World, meanwhile: Callable[[Callable[[], object]], None]
+    world: World, say: Say, meanwhile: Meanwhile
 ) -> None:
     """A run that is named stands for its items that were shown, not for those to come."""
     run, other = quarantined(world, 10), quarantined(world, 1_000)
@@ -95,7 +81,7 @@ def test_late_item_of_a_named_run_is_not_purged(
 
 
 def test_item_that_was_restored_after_the_list_was_shown_is_not_purged(
-    world: World, meanwhile: Callable[[Callable[[], object]], None]
+    world: World, say: Say, meanwhile: Meanwhile
 ) -> None:
     """What went home meanwhile is left there."""
     run, other = quarantined(world, 10), quarantined(world, 100)
@@ -113,7 +99,7 @@ def test_item_that_was_restored_after_the_list_was_shown_is_not_purged(
     assert world.trash() == []
 
 
-def test_nothing_in_the_trash_is_nothing_to_ask_about(world: World) -> None:
+def test_nothing_in_the_trash_is_nothing_to_ask_about(world: World, say: Say) -> None:
     """`--all` of an empty trash is done at once, without a question."""
     assert world.trash() == []
 
