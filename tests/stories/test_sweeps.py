@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.errors import PlanOutdated, StoreUnreachable, SweepRefused
+from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Kept
 from tests.kit.faulty import io_error
@@ -36,6 +37,11 @@ def lost(world: World, inside: str = f"0/{LOST}/artifacts", size: int = 100) -> 
     place = world.root / inside
     world.write(place, "model.bin", size)
     return place
+
+
+def crash() -> None:
+    """End the process, as far as a story can."""
+    raise KeyboardInterrupt
 
 
 def reasons(plan: SweepPlan) -> list[Kept]:
@@ -221,18 +227,16 @@ class TestVersions:
             world.unregister(version)
 
     def test_place_of_two_is_taken_once(self, stocked: World) -> None:
-        """Both are gone, and so is the one directory that they had."""
+        """Both are gone, and so is the one directory that they had; others are taken as ever."""
         place = lost(stocked, "exported/model")
         self.deleted(stocked, f"file://{place}", 1)
         self.deleted(stocked, "mlflow-artifacts:/exported/model", 2)
         other = stocked.run({"a": 7})
-        stocked.db.execute(
-            "UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", other.id
-        )
+        stocked.delete(other)
 
         steps = stocked.sweep()
 
-        assert [step.result.value for step in steps] == ["quarantined"]
+        assert [step.result.value for step in steps] == ["quarantined"] * 2
         assert stocked.bytes_in_trash() == 107
 
     def test_restored_by_hand_it_is_left_alone_for_both(self, stocked: World) -> None:
@@ -445,6 +449,58 @@ class TestPlans:
 
         with pytest.raises(PlanOutdated):
             stocked.carry_out(plan)
+
+    def test_takes_exactly_what_was_shown(self, stocked: World) -> None:
+        """Neither what was deleted later, nor what fell due meanwhile: that is no part of it."""
+        due, shown, later = (stocked.run({"a": size}) for size in (1, 10, 100))
+        stocked.cycle()
+        stocked.delete(due)
+        stocked.cycle()
+        stocked.delete(shown)
+        stocked.advance(days=7)
+        plan = stocked.plan()
+        stocked.delete(later)
+
+        steps = stocked.carry_out(plan)
+
+        assert [(step.result.value, step.size) for step in steps] == [("quarantined", Size(1, 10))]
+        assert stocked.bytes_in_trash(due) == 1
+        assert stocked.bytes_in_trash(shown) == 10
+        assert stocked.bytes_at(later) == 100
+
+    def test_full_cycle_tells_of_each_run_once(self, stocked: World) -> None:
+        """What it takes is its own; the ordinary cycle after it has the rest to do."""
+        due, known = (stocked.run({"a": size}) for size in (1, 10))
+        stocked.cycle()
+        stocked.delete(due)
+        stocked.cycle()
+        stocked.advance(days=7)
+        unseen = stocked.run({"a": 100})
+        stocked.delete(known, unseen)
+
+        steps = stocked.sweep()
+
+        assert sorted(step.judged.candidate.entity.id for step in steps) == [known.id, unseen.id]
+        assert [stocked.history(run) for run in (known, unseen)] == [["quarantined"]] * 2
+        assert stocked.history(due) == ["quarantined", "purged"]
+        stocked.undelete(unseen)
+        stocked.cycle()
+        assert stocked.bytes_at(unseen) == 100
+
+    def test_move_that_was_interrupted_is_settled_first(self, stocked: World) -> None:
+        """What a crash left half-way is finished before the plan is carried out."""
+        run = stocked.run({"a": 10})
+        stocked.cycle()
+        stocked.delete(run)
+        plan = stocked.plan()
+        stocked.faults.after("quarantine", crash)
+        with pytest.raises(KeyboardInterrupt):
+            stocked.carry_out(plan)
+        stocked.restart()
+
+        assert [step.result.value for step in stocked.carry_out(plan)] == ["skipped"]
+        assert stocked.states(run) == [ItemState.QUARANTINED]
+        assert stocked.bytes_in_trash(run) == 10
 
     def test_run_restored_since_is_skipped(self, stocked: World) -> None:
         """A decision may be stale, a deletion may not."""

@@ -65,7 +65,6 @@ def apply_once(workplace: Workplace, plan: SweepPlan, *, quiet: bool) -> list[St
     now = workplace.ledger.now(workplace.clock())
     require_current(workplace, plan, now.at)
     cycle = Cycle(workplace)
-    cycle.run()
     with _Progress(quiet=quiet) as progress:
         return carry_out(cycle, workplace, plan, progress.begin(plan))
 

@@ -9,12 +9,14 @@ from datetime import datetime
 
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
+from mlflow_cleanup.act.recover import recover
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
+from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
@@ -45,6 +47,8 @@ def carry_out(
     ledger = workplace.ledger
     _require_confirmed(workplace, plan)
     tools = cycle.prepare()
+    recover(tools)
+    _make_known(plan, tools)
     ledger.plans.begin(plan.id, tools.now.at)
     steps = []
     for step in _steps(plan, _cautious(plan, tools)):
@@ -81,18 +85,29 @@ def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
 def full_cycle(
     cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], OnStep]
 ) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle after an ordinary one.
+    """Do a whole full cycle, and an ordinary one after it.
 
     What was unclaimed in it is remembered for the next, whatever became of the rest.
     """
-    cycle.run()
     plan = look(workplace)
     now = workplace.ledger.now(workplace.clock())
     try:
         steps = carry_out(cycle, workplace, plan, on_plan(plan))
     finally:
         workplace.ledger.sightings.note(plan.unclaimed, now.aged_s)
+    cycle.run()
     return plan, steps
+
+
+def _make_known(plan: SweepPlan, tools: Tools) -> None:
+    """Take down deleted runs that no cycle has seen yet: what becomes of them is remembered."""
+    known = tools.ledger.known.ids(*RunState)
+    left = (item.candidate for item in plan.take if item.candidate.gone is Gone.DELETED)
+    tools.ledger.known.learn(
+        KnownRun(one.entity.id, RunState.ORPHANED, one.experiment_id, None)
+        for one in left
+        if one.entity.id not in known
+    )
 
 
 def _require_confirmed(workplace: Workplace, plan: SweepPlan) -> None:
