@@ -83,7 +83,7 @@ def _empty_database() -> bytes:
 
 def content(label: str, size: int) -> bytes:
     """Make `size` bytes that no other label has."""
-    return random.Random(label).randbytes(size)
+    return random.Random(label.encode("utf-8", "surrogatepass")).randbytes(size)
 
 
 def tree(place: Path) -> Tree:

@@ -70,7 +70,7 @@ def saved_plan(path: Path) -> MakePlan:
     """Take the plan from a file; raises BadUsage."""
     try:
         plan = plan_from(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadUsage(f"the plan {path} cannot be read: {error}") from error
 
     def take(workplace: Workplace) -> SweepPlan:

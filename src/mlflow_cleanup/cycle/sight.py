@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
 from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.ledger.sweeps import Pin
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Item
@@ -28,6 +29,7 @@ class Sight:
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
+    _pins: list[Pin] = field(init=False, default_factory=list)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
@@ -36,8 +38,8 @@ class Sight:
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
         more = registry.version_claims() if registry is not None else []
-        pins = self.workplace.ledger.pins.all()
-        more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in pins]
+        self._pins = self.workplace.ledger.pins.all()
+        more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in self._pins]
         self.snapshot = self.workplace.tracking.snapshot(
             wanted,
             self.places,
@@ -48,9 +50,13 @@ class Sight:
         return self.snapshot
 
     def refresh(self) -> None:
-        """Read again unless no commit happened since; raises when claims can no longer be read."""
+        """Read again unless nothing was committed or pinned since.
+
+        Raises TrackingUnreadable when claims can no longer be read.
+        """
         version = self.workplace.probe.version()
         is_known = version is not None and version == self._version
+        is_known = is_known and self._pins == self.workplace.ledger.pins.all()
         if self.snapshot is not None and is_known and self.workplace.registry is None:
             return
         snapshot = self.look()

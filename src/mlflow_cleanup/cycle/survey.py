@@ -10,10 +10,10 @@ from mlflow_cleanup.cycle.candidates import still_at_work, vanished
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
-from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.inventory import Inventory, Place, Unseen
+from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
@@ -46,11 +46,27 @@ def _list_root(
     try:
         store = workplace.store_of(root)
         store.check()
-        return take_inventory(root, store.listing(mark, keep_going))
-    except ForeignOwner as error:
-        return take_inventory(root, [Unseen(root, f"it belongs to {error.owner}")])
+        inner = _inner_roots(workplace, root)
+        listed = store.listing(mark, keep_going)
+        return take_inventory(root, (one for one in listed if not _lies_in(one, inner)))
     except StoreUnreachable as error:
         return take_inventory(root, [Unseen(root, error.detail)])
+
+
+def _inner_roots(workplace: Workplace, root: str) -> frozenset[tuple[str, ...]]:
+    """Name the roots that lie inside another one: what they hold is theirs alone."""
+    below = root.rstrip("/") + "/"
+    return frozenset(
+        tuple(other.removeprefix(below).split("/"))
+        for other in real_roots(workplace.settings)
+        if other.startswith(below)
+    )
+
+
+def _lies_in(one: Listed | Unseen, inner: frozenset[tuple[str, ...]]) -> bool:
+    if not inner or isinstance(one, Unseen):
+        return False
+    return any(one.inside[: len(names)] == names for names in inner)
 
 
 def survey(

@@ -45,7 +45,7 @@ def require_current(workplace: Workplace, plan: SweepPlan, now: datetime) -> Non
         raise PlanOutdated(plan.id, f"it was made for the database {plan.database}")
     if now - plan.made_at > PLAN_GOOD_FOR or plan.made_at > now:
         raise PlanOutdated(plan.id, f"it was made at {plan.made_at.isoformat()}")
-    if workplace.ledger.plans.is_done(plan.seal):
+    if workplace.ledger.plans.is_done(plan.stamp):
         raise PlanOutdated(plan.id, "it was carried out already")
 
 
@@ -76,7 +76,7 @@ def carry_out(
     ledger, tools = workplace.ledger, cycle.prepare()
     ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
     _require_confirmed(workplace, plan, tools.now.at)
-    ledger.plans.begin(plan.seal, tools.now.at)
+    ledger.plans.begin(plan.stamp, tools.now.at)
     steps: list[Step] = []
     is_wanted = True
 
@@ -89,7 +89,7 @@ def carry_out(
         steps.append(step)
         is_wanted = follow(step) and is_wanted
     if keep_going():
-        ledger.plans.end(plan.seal)
+        ledger.plans.end(plan.stamp)
         ledger.brakes.settle()
     return steps
 
@@ -158,7 +158,10 @@ def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
             return verdict
         if not isinstance(place, Location):
             return verdict
-        newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        try:
+            newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        except (CleanupError, OSError) as error:
+            return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
         if newest is not None and (before is None or newest > before):
             return Keep(Kept.TOO_YOUNG)
         return verdict

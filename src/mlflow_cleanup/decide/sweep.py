@@ -43,12 +43,12 @@ class View:
     now: Moment
     inventories: tuple[Inventory, ...]
     departed: tuple[Candidate, ...]
-    unlisted: Mapping[Spot, Place]
     experiments: frozenset[Spot]
     first_seen: Mapping[Spot, float]
     adopted: frozenset[str]
     released: frozenset[str] = frozenset()
     backlog: frozenset[str] = frozenset()
+    unlisted: Mapping[Spot, Place] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ def make_sweep_plan(
     shells = [item for item in listed if item.candidate.gone is Gone.EMPTY]
     orphans = [item for item in listed if item.candidate.gone is Gone.ORPHAN]
     everything = [*judged, *orphans]
-    take = tuple(sorted(_garbage(everything), key=_by_size))
+    take = tuple(sorted(_each_place_once(everything), key=_by_size))
     empty = tuple(_garbage(shells))
     id_ = digest_of(None, (*take, *empty))
     return SweepPlan(
@@ -86,14 +86,28 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
         for item in view.inventories
         for inside, place in item.places.items()
     } | dict(view.unlisted)
+    around = _around(view.inventories)
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
         candidate = replace(departed, cascade=is_cascade)
         verdict = _unless_left_alone(candidate, judge_now(candidate, view.ground), view)
         if not isinstance(candidate.place, Location):
             yield Judged(candidate, verdict)
+        elif isinstance(verdict, Garbage) and candidate.place.path in around:
+            yield Judged(candidate, Keep(Kept.NOT_ITS_OWN, "what others have lies in it"))
         elif (place := places.get(_spot(candidate.place))) is not None:
             yield Judged(candidate, verdict, place.size, place.newest)
+
+
+def _around(inventories: Iterable[Inventory]) -> set[str]:
+    """Name every directory around a recognised place or an artifact root."""
+    around: set[str] = set()
+    for inventory in inventories:
+        inner = [Location(inventory.root, inside).path for inside in inventory.places]
+        for path in (f"{inventory.root}/", *inner):
+            while (path := path.rpartition("/")[0]) and path not in around:
+                around.add(path)
+    return around
 
 
 def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
@@ -221,6 +235,16 @@ def _brake(
     if not reasons:
         return None
     return Refusal(plan_id, "; ".join(reasons))
+
+
+def _each_place_once(judged: Iterable[Judged]) -> Iterator[Judged]:
+    """Choose what to take: versions can share a place, which an operator may have restored."""
+    judged = list(judged)
+    done = {item.place for item in judged if item.verdict == Keep(Kept.RELEASED)}
+    for item in _garbage(judged):
+        if item.place not in done:
+            done.add(item.place)
+            yield item
 
 
 def _garbage(judged: Iterable[Judged]) -> Iterator[Judged]:

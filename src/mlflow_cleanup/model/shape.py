@@ -19,7 +19,7 @@ _HOLDERS = {
     "traces": (EntityKind.TRACE, re.compile(r"tr-[0-9a-f]{32}")),
 }
 _RUN = re.compile(r"[0-9a-f]{32}")
-_EXPERIMENT = re.compile(r"\d{1,20}")
+_EXPERIMENT = re.compile(r"[0-9]{1,20}")
 _WORKSPACES = "workspaces"
 
 

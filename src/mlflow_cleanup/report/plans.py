@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,7 +20,6 @@ from mlflow_cleanup.model.plan import (
     Step,
     StepResult,
     SweepPlan,
-    digest_of,
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
@@ -32,10 +33,9 @@ _COLUMNS = ["what", "size", "deleted"]
 
 def plan_values(plan: SweepPlan) -> dict[str, Any]:
     """Return a plan as JSON values; `plan_from` reads them back."""
-    return {
+    values = {
         "format": FORMAT,
         "id": plan.id,
-        "seal": plan.seal,
         "made_at": plan.made_at.isoformat(),
         "database": plan.database,
         "anchors": dict(plan.identity.anchors),
@@ -53,6 +53,7 @@ def plan_values(plan: SweepPlan) -> dict[str, Any]:
         },
         "bytes": sum(item.size.bytes for item in plan.take if item.size),
     }
+    return {**values, "seal": _seal_of(values)}
 
 
 def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
@@ -68,13 +69,13 @@ def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
             identity=BackendIdentity(dict(told["anchors"])),
             take=tuple(map(_judged_from, told["take"])),
             empty=tuple(map(_judged_from, told["empty"])),
-            refusal=Refusal(str(told["id"]), str(refused["reason"])) if refused else None,
+            refusal=Refusal(refused["plan_id"], refused["reason"]) if refused else None,
             unclaimed={
                 str(root): tuple(tuple(map(str, place)) for place in places)
                 for root, places in told["unclaimed"].items()
             },
         )
-        is_whole = plan.seal == told["seal"] and plan.id == digest_of(None, plan.steps)
+        is_whole = told["seal"] == _seal_of(told)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadUsage(f"this is no plan of mlflow-cleanup: {error!r}") from error
     if not is_whole:
@@ -227,6 +228,12 @@ def _refusal_text(refusal: Refusal | None) -> str:
 
 def _bytes(items: Iterable[Judged]) -> int:
     return sum(item.size.bytes for item in items if item.size)
+
+
+def _seal_of(values: Mapping[str, Any]) -> str:
+    """Sum up all that a plan says: what is looked at again goes by its times and refusals too."""
+    whole = {name: value for name, value in values.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _judged_values(item: Judged) -> dict[str, Any]:

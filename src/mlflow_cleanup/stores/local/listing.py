@@ -12,6 +12,7 @@ from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.stores.base import KeepGoing, Mark
 from mlflow_cleanup.stores.local.directory import Directory, descend, is_plain_directory
+from mlflow_cleanup.stores.local.mounts import mount_points
 
 _OPEN_AT_MOST = 200
 """Directories kept open on the way down; below, each is found from the top again."""
@@ -27,7 +28,7 @@ def list_root(
 class _Listing:
     def __init__(self, root: Directory, mark: Mark | None, keep_going: KeepGoing) -> None:
         self._root, self._mark, self._keep_going = root, mark, keep_going
-        self._device = root.stat().st_dev
+        self._device, self._mounts = root.stat().st_dev, mount_points()
         # The way down: an open directory, or None when found from the top; names still to do.
         self._way: list[tuple[Directory | None, tuple[str, ...], list[str]]] = []
 
@@ -40,6 +41,8 @@ class _Listing:
                     self._leave()
                     continue
                 yield self._child(directory, inside, names.pop())
+            if any(names for _, _, names in self._way):
+                yield Unseen(self._root.path, "the listing was stopped before its end")
         finally:
             while self._way:
                 self._leave()
@@ -60,7 +63,10 @@ class _Listing:
         names: list[str] = []
         try:
             status = directory.stat()
-            if status.st_dev != self._device:
+            is_mount = (
+                directory.path in self._mounts and not is_top
+            )  # a bind mount's device is ours
+            if status.st_dev != self._device or is_mount:
                 raise UnsafePlace(directory.path, "another file system is mounted there")
             found = self._look(directory, inside, names, status.st_mtime)
         except (OSError, UnsafePlace) as error:
@@ -106,7 +112,7 @@ class _Listing:
                 directory.__exit__(None, None, None)
 
     def _unseen(self, inside: tuple[str, ...], error: Exception) -> Listed | Unseen:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) and inside:
             return Listed(inside, Size(), 0.0, has_directories=True)  # gone meanwhile
         why = getattr(error, "detail", None) or getattr(error, "strerror", None) or str(error)
         return Unseen(os.path.join(self._root.path, *inside), why)
