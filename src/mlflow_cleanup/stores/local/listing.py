@@ -8,10 +8,14 @@ from contextlib import suppress
 
 from mlflow_cleanup.errors import UnsafePlace
 from mlflow_cleanup.model.inventory import Listed, Unseen
-from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.stores.base import KeepGoing, Mark
-from mlflow_cleanup.stores.local.directory import Directory, descend, is_plain_directory
+from mlflow_cleanup.stores.local.directory import (
+    DescriptorDirectory,
+    Directory,
+    descend,
+    is_plain_directory,
+)
 
 _OPEN_AT_MOST = 200
 """Directories kept open on the way down; below, each is found from the top again."""
@@ -21,28 +25,44 @@ def list_root(
     root: Directory, mark: Mark | None, keep_going: KeepGoing
 ) -> Iterator[Listed | Unseen]:
     """Yield every directory below `root`, our own excepted; `mark` tells names apart."""
-    yield from _Listing(root, mark, keep_going).run()
+    listing = Listing(root, mark)
+    try:
+        yield listing.begin()
+        while keep_going() and (found := listing.step()) is not None:
+            yield found
+    finally:
+        listing.close()
 
 
-class _Listing:
-    def __init__(self, root: Directory, mark: Mark | None, keep_going: KeepGoing) -> None:
-        self._root, self._mark, self._keep_going = root, mark, keep_going
+class Listing:
+    """A listing in the middle: what was found, a directory a step, and what is still to do."""
+
+    def __init__(self, root: Directory, mark: Mark | None) -> None:
+        self._root, self._mark = root, mark
         self._device = root.stat().st_dev
         # The way down: an open directory, or None when found from the top; names still to do.
         self._way: list[tuple[Directory | None, tuple[str, ...], list[str]]] = []
 
-    def run(self) -> Iterator[Listed | Unseen]:
-        try:
-            yield self._enter(self._root, (), is_top=True)
-            while self._way and self._keep_going():
-                directory, inside, names = self._way[-1]
-                if not names:
-                    self._leave()
-                    continue
-                yield self._child(directory, inside, names.pop())
-        finally:
-            while self._way:
-                self._leave()
+    def begin(self) -> Listed | Unseen:
+        """Look at the root itself."""
+        found, names = self._look(self._root, ())
+        if names := [name for name in names if name != RESERVED]:
+            self._way.append((self._root, (), names))
+        return found
+
+    def step(self) -> Listed | Unseen | None:
+        """Look at the next directory; None when there is none."""
+        while self._way:
+            directory, inside, names = self._way[-1]
+            if names:
+                return self._child(directory, inside, names.pop())
+            self._leave()
+        return None
+
+    def close(self) -> None:
+        """Let go of every directory that is open, the root aside."""
+        while self._way:
+            self._leave()
 
     def _child(
         self, directory: Directory | None, inside: tuple[str, ...], name: str
@@ -52,52 +72,51 @@ class _Listing:
             child = directory.open(name) if directory else descend(self._root, below)
         except (OSError, UnsafePlace) as error:
             return self._unseen(below, error)
-        return self._enter(child, below)
+        found, names = self._look(child, below)
+        if names and len(self._way) < _OPEN_AT_MOST:
+            self._way.append((child, below, names))
+            return found
+        child.__exit__(None, None, None)
+        if names:
+            self._way.append((None, below, names))
+        return found
 
-    def _enter(
-        self, directory: Directory, inside: tuple[str, ...], *, is_top: bool = False
-    ) -> Listed | Unseen:
+    def _look(
+        self, directory: Directory, inside: tuple[str, ...]
+    ) -> tuple[Listed | Unseen, list[str]]:
+        """Add up what lies in a directory, and name the directories in it."""
+        files = size = marked_files = marked_size = 0
         names: list[str] = []
+        mark, is_held = self._mark, isinstance(directory, DescriptorDirectory)
         try:
             status = directory.stat()
             if status.st_dev != self._device:
                 raise UnsafePlace(directory.path, "another file system is mounted there")
-            found = self._look(directory, inside, names, status.st_mtime)
+            newest = status.st_mtime
+            with directory.entries() as entries:
+                for entry in entries:
+                    # What is opened later is looked at then, without following links. By path,
+                    # junctions have to be told from directories first.
+                    if entry.is_dir(follow_symlinks=False) and (
+                        is_held or is_plain_directory(entry.stat(follow_symlinks=False))
+                    ):
+                        names.append(entry.name)
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    freed = status.st_size if status.st_nlink <= 1 else 0
+                    files += 1
+                    size += freed
+                    if status.st_mtime > newest:  # noqa: PLR1730 - max() is slower
+                        newest = status.st_mtime
+                    if mark is not None and mark(entry.name):
+                        marked_files += 1
+                        marked_size += freed
         except (OSError, UnsafePlace) as error:
-            if not is_top:
-                directory.__exit__(None, None, None)
-            return self._unseen(inside, error)
-        if is_top:
-            names = [name for name in names if name != RESERVED]
-        is_kept_open = not is_top and len(self._way) < _OPEN_AT_MOST
-        if names:
-            kept = directory if is_kept_open or is_top else None
-            self._way.append((kept, inside, names))
-        if not is_top and not (names and is_kept_open):
-            directory.__exit__(None, None, None)
-        return found
-
-    def _look(
-        self, directory: Directory, inside: tuple[str, ...], names: list[str], newest: float
-    ) -> Listed:
-        files = size = marked_files = marked_size = 0
-        mark = self._mark
-        for entry in directory.scan():
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if is_plain_directory(status):
-                names.append(entry.name)
-                continue
-            freed = status.st_size if status.st_nlink <= 1 else 0
-            files, size = files + 1, size + freed
-            newest = max(newest, status.st_mtime)
-            if mark is not None and mark(entry.name):
-                marked_files, marked_size = marked_files + 1, marked_size + freed
-        return Listed(
-            inside, Size(files, size), newest, bool(names), Size(marked_files, marked_size)
-        )
+            return self._unseen(inside, error), []
+        return Listed(inside, files, size, newest, bool(names), marked_files, marked_size), names
 
     def _leave(self) -> None:
         directory, _, _ = self._way.pop()
@@ -107,6 +126,6 @@ class _Listing:
 
     def _unseen(self, inside: tuple[str, ...], error: Exception) -> Listed | Unseen:
         if isinstance(error, FileNotFoundError):
-            return Listed(inside, Size(), 0.0, has_directories=True)  # gone meanwhile
+            return Listed(inside, 0, 0, 0.0, has_directories=True)  # gone meanwhile
         why = getattr(error, "detail", None) or getattr(error, "strerror", None) or str(error)
         return Unseen(os.path.join(self._root.path, *inside), why)
