@@ -57,7 +57,7 @@ def survey(
 
     Raises TrackingUnreadable.
     """
-    sight = Sight(workplace, now, with_holdings=True)
+    sight = Sight(workplace, now, with_holdings=True, listed=inventories)
     snapshot = sight.look()
     sight.unreachable = frozenset(
         item.root for item in inventories if any(one.path == item.root for one in item.unseen)

@@ -6,7 +6,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from mlflow_cleanup.errors import ForeignOwner, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
@@ -71,15 +72,15 @@ class Workplace:
         """The folding of paths that this system's file systems do."""
         return fold_for(platform.system())
 
-    def places(self) -> Places:
-        """Return a fresh view of where artifact URIs lead."""
+    def places(self, listed: Iterable[Inventory] = ()) -> Places:
+        """Return a fresh view of where artifact URIs lead; `listed` saves looking there again."""
         destination = self.settings.artifacts_destination
         where = Whereabouts(
             working_directory=slashed(self.settings.working_directory),
             artifacts_destination=slashed(destination) if destination else None,
             windows=platform.system() == "Windows",
         )
-        return Places(self.settings.roots, where)
+        return Places(self.settings.roots, where, {one.root: one.places for one in listed})
 
     def unhurried(self) -> bool:
         """Tell whether long work may go on."""

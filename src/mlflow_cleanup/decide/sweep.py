@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
@@ -69,7 +69,7 @@ def make_sweep_plan(
         take=take,
         empty=empty,
         keep=tuple(item for item in everything if _is_worth_telling(item)),
-        roots=tuple(_summary(inventory, listed, view) for inventory in view.inventories),
+        roots=tuple(_summary(inventory, listed, known, view) for inventory in view.inventories),
         refusal=_brake(take, view.inventories, terms),
         unclaimed=_unclaimed(orphans, view),
     )
@@ -78,28 +78,29 @@ def make_sweep_plan(
 
 def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
     """Judge what the database says has left; what is not there any more needs no verdict."""
-    places = {
-        (item.root, inside): place
-        for item in view.inventories
-        for inside, place in item.places.items()
-    }
+    places = {item.root: item.places for item in view.inventories}
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
         candidate = replace(departed, cascade=is_cascade)
         verdict = _unless_released(candidate, judge_now(candidate, view.ground), view)
         if not isinstance(candidate.place, Location):
             yield Judged(candidate, verdict)
-        elif (place := places.get(_spot(candidate.place))) is not None:
+        elif (
+            place := places.get(candidate.place.root, {}).get(candidate.place.inside)
+        ) is not None:
             yield Judged(candidate, verdict, place.size, place.newest)
         elif candidate.entity.kind is EntityKind.MODEL_VERSION:
             yield Judged(candidate, verdict)  # a copy has no shape by which it would be listed
 
 
 def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
-    """Judge every recognised place by itself, as if nobody had left."""
+    """Judge every recognised place by itself, as if nobody had left.
+
+    Those of active runs, which are nearly all, are not worth a verdict: see `_is_in_use`.
+    """
     for inventory in view.inventories:
         for place in inventory.places.values():
-            if not _is_where_mlflow_writes(place, inventory.root, view):
+            if _is_in_use(place, view) or not _is_where_mlflow_writes(place, inventory.root, view):
                 continue
             gone = Gone.EMPTY if place.is_shell else Gone.ORPHAN
             candidate = Candidate(
@@ -114,11 +115,11 @@ def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
 
 def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:
     # A shell is judged as what it is the shell of.
-    location = candidate.place
+    location, judged = candidate.place, candidate
     if place.is_shell and isinstance(location, Location):
         location = Location(location.root, (*location.inside, "artifacts"))
-    verdict = judge_now(replace(candidate, place=location), view.ground)
-    verdict = _unless_released(candidate, verdict, view)
+        judged = replace(candidate, place=location)
+    verdict = _unless_released(candidate, judge_now(judged, view.ground), view)
     if isinstance(verdict, Keep):
         return verdict
     root = location.root if isinstance(location, Location) else ""
@@ -151,6 +152,11 @@ def _was_seen_before(spot: Spot, view: View) -> bool:
     return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
 
 
+def _is_in_use(place: Place, view: View) -> bool:
+    """Tell whether a place is an active run's, which `judge_now` keeps whatever else there is."""
+    return place.entity.id in view.ground.heads.active
+
+
 def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
     """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root."""
     return is_usual_experiment(place.above) or (root, place.above) in view.experiments
@@ -168,9 +174,11 @@ def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[s
     return {root: tuple(places) for root, places in found.items()}
 
 
-def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> RootSummary:
+def _summary(
+    inventory: Inventory, listed: Iterable[Judged], known: Container[Spot], view: View
+) -> RootSummary:
     foreign = dict(inventory.foreign)
-    live, count = Size(), 0
+    live, count = _in_use(inventory, known, view)
     for place in inventory.places.values():
         if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
             top = "/".join(place.inside[:2])
@@ -187,6 +195,21 @@ def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> Root
         inventory.unseen,
         view.problems.get(inventory.root),
     )
+
+
+def _in_use(inventory: Inventory, known: Container[Spot], view: View) -> tuple[Size, int]:
+    """Count the bytes and places of active runs."""
+    files = size = count = 0
+    root = inventory.root
+    for place in inventory.places.values():
+        if (
+            _is_in_use(place, view)
+            and _is_where_mlflow_writes(place, root, view)
+            and (root, place.inside) not in known
+        ):
+            files, size = files + place.size.files, size + place.size.bytes
+            count += 1
+    return Size(files, size), count
 
 
 def _brake(

@@ -39,7 +39,8 @@ _NAMED_BY_ID = frozenset({EntityKind.RUN, EntityKind.LOGGED_MODEL, EntityKind.TR
 
 def plain(value: object) -> str:
     """Make text printable: a client may have put anything there, and such an id fits no place."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def run(run_id: str) -> Entity:

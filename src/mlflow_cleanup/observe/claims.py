@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -87,7 +87,7 @@ class Claimed:
 
 def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
     """Add to each claim the paths that its text may mean."""
-    return (replace(claim, paths=places.claimed(claim.text)) for claim in claims)
+    return (Claim(claim.holder, claim.text, places.claimed(claim.text)) for claim in claims)
 
 
 def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
