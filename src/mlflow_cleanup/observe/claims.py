@@ -46,6 +46,7 @@ _NEEDED = {
 """The columns that each claiming table has in every known schema revision."""
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+_ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 
 _OF_RUN, _OF_MODEL = "runs:/", "models:/"
 _REFERRED = {
@@ -288,7 +289,8 @@ class Reader:
         query = select(*wanted).select_from(table(name))
         if where is not None:
             query = query.where(where)
-        yield from self._connection.execute(query)
+        for some in self._connection.execute(query).partitions(_ROWS_AT_ONCE):
+            yield from some
 
 
 def _text(value: object) -> str:
