@@ -192,6 +192,7 @@ KEYS = frozenset(
         "take_orphans_at_once",
         "most_entities",
         "most_share",
+        "checkpoint_pattern",
     ]
 )
 """The keys of the configuration file, as options are named."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
@@ -16,34 +16,36 @@ from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
-from mlflow_cleanup.model.snapshot import Snapshot
+from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
-from mlflow_cleanup.stores.base import KeepGoing, Mark
+from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing
+
+Take = Callable[[ArtifactStore], Inventory]
 
 
 def list_roots(
-    workplace: Workplace, keep_going: KeepGoing, mark: Mark | None = None
+    workplace: Workplace, keep_going: KeepGoing, take: Take | None = None
 ) -> tuple[Inventory, ...]:
     """List every configured root; one that cannot be seen has an empty inventory that says so.
 
-    A root that was never there is left out: MLflow makes it with the first artifact.
+    A root that was never there is left out: MLflow makes it with the first artifact. `take` makes
+    an inventory of a store in a way of its own.
     """
     known = workplace.ledger.roots()
+    in_full = take or (lambda store: take_inventory(store.root, store.listing(None, keep_going)))
     return tuple(
-        _list_root(workplace, root, keep_going, mark)
+        _list_root(workplace, root, in_full)
         for root in real_roots(workplace.settings)
         if os.path.lexists(root) or (root in known and known[root].is_marked)
     )
 
 
-def _list_root(
-    workplace: Workplace, root: str, keep_going: KeepGoing, mark: Mark | None
-) -> Inventory:
+def _list_root(workplace: Workplace, root: str, take: Take) -> Inventory:
     try:
         store = workplace.store_of(root)
         store.check()
-        return take_inventory(root, store.listing(mark, keep_going))
+        return take(store)
     except ForeignOwner as error:
         return take_inventory(root, [Unseen(root, f"it belongs to {error.owner}")])
     except StoreUnreachable as error:
@@ -57,6 +59,14 @@ def survey(
 
     Raises TrackingUnreadable.
     """
+    view, identity = see(workplace, inventories, now)
+    return make_sweep_plan(view, terms, workplace.settings.database, identity)
+
+
+def see(
+    workplace: Workplace, inventories: tuple[Inventory, ...], now: Moment
+) -> tuple[View, BackendIdentity]:
+    """Read all claims, now that storage was listed, as the ground for judging."""
     sight = Sight(workplace, now, with_holdings=True, listed=inventories)
     snapshot = sight.look()
     sight.unreachable = frozenset(
@@ -73,7 +83,7 @@ def survey(
         released=_released(workplace),
         problems=_problems(inventories, snapshot),
     )
-    return make_sweep_plan(view, terms, workplace.settings.database, snapshot.identity)
+    return view, snapshot.identity
 
 
 def _departed(sight: Sight, snapshot: Snapshot) -> Iterator[Candidate]:

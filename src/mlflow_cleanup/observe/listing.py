@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.shape import ARTIFACTS, shape_of
 
+Mark = Callable[[str], bool]
 
-def take_inventory(root: str, listed: Iterable[Listed | Unseen]) -> Inventory:
-    """Add up what a store lists, as it comes; memory grows with places, not with files."""
-    intake = _Intake()
+
+def take_inventory(
+    root: str, listed: Iterable[Listed | Unseen], marked: Mark | None = None
+) -> Inventory:
+    """Add up what a store lists, as it comes; memory grows with places, not with files.
+
+    Whatever lies in a directory of a place for whose name `marked` is true counts as marked.
+    """
+    intake = _Intake(marked)
     unseen: list[Unseen] = []
     for found in listed:
         if isinstance(found, Unseen):
@@ -29,7 +36,8 @@ class _Intake:
     what is done for each directory decides how long a listing takes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marked: Mark | None) -> None:
+        self._marked = marked
         self.places: dict[tuple[str, ...], Place] = {}
         self.foreign: dict[str, Size] = {}
         self.total = Size()
@@ -49,6 +57,8 @@ class _Intake:
             return
         if newest > place.newest:  # noqa: PLR1730 - max() takes three times as long
             place.newest = newest
+        if self._marked is not None and any(map(self._marked, inside[self._depth :])):
+            marked_files, marked_bytes = files, size
         if marked_files:
             self._marked_files += marked_files
             self._marked_bytes += marked_bytes

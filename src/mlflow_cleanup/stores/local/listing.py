@@ -22,12 +22,18 @@ _OPEN_AT_MOST = 200
 
 
 def list_root(
-    root: Directory, mark: Mark | None, keep_going: KeepGoing
+    root: Directory,
+    mark: Mark | None,
+    keep_going: KeepGoing,
+    leave_out: str | None = RESERVED,
 ) -> Iterator[Listed | Unseen]:
-    """Yield every directory below `root`, our own excepted; `mark` tells names apart."""
+    """Yield every directory below `root`, but the one in it that is left out.
+
+    `mark` tells names apart.
+    """
     listing = Listing(root, mark)
     try:
-        yield listing.begin()
+        yield listing.begin(leave_out)
         while keep_going() and (found := listing.step()) is not None:
             yield found
     finally:
@@ -43,10 +49,10 @@ class Listing:
         # The way down: an open directory, or None when found from the top; names still to do.
         self._way: list[tuple[Directory | None, tuple[str, ...], list[str]]] = []
 
-    def begin(self) -> Listed | Unseen:
+    def begin(self, leave_out: str | None) -> Listed | Unseen:
         """Look at the root itself."""
         found, names = self._look(self._root, ())
-        if names := [name for name in names if name != RESERVED]:
+        if names := [name for name in names if name != leave_out]:
             self._way.append((self._root, (), names))
         return found
 

@@ -195,6 +195,21 @@ class LocalStore:
         with self._open() as root:
             yield from list_root(root, mark, keep_going)
 
+    def own_listing(self, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """See `ArtifactStore.own_listing`."""
+        with self._open() as root:
+            try:
+                with descend(root, (RESERVED,)) as ours:
+                    for found in list_root(ours, None, keep_going, leave_out=None):
+                        if isinstance(found, Unseen):
+                            yield found
+                        else:
+                            yield found._replace(inside=_held_by(found.inside))
+            except FileNotFoundError:
+                return  # nothing was ever done here
+            except UnsafePlace as error:
+                yield Unseen(error.path, error.detail)
+
     def is_adopted(self) -> bool:
         """See `ArtifactStore.is_adopted`."""
         with self._open() as root:
@@ -279,6 +294,14 @@ class LocalStore:
         if item.held is Held.IN_PLACE:
             return item.location.inside
         return (*self._trash_of(item), CONTENT)
+
+
+def _held_by(inside: tuple[str, ...]) -> tuple[str, ...]:
+    """Turn a path in our own directory into an item's id and what leads on in its content."""
+    match inside:
+        case (first, item_id, third, *below) if (first, third) == (TRASH, CONTENT):
+            return (item_id, *below)
+    return ()
 
 
 def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:

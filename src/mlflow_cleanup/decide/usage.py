@@ -1,0 +1,144 @@
+"""Saying of every byte that was listed what it is and whose, and adding it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from mlflow_cleanup.decide.sweep import Spot
+from mlflow_cleanup.model.entity import EntityKind
+from mlflow_cleanup.model.inventory import Place
+from mlflow_cleanup.model.item import Item, Size
+from mlflow_cleanup.model.shape import is_usual_experiment
+from mlflow_cleanup.model.usage import By, Kind, Owner, Owners, Portion, RootContent, Row, Table
+
+_KINDS = {
+    EntityKind.RUN: Kind.RUN,
+    EntityKind.LOGGED_MODEL: Kind.MODEL,
+    EntityKind.TRACE: Kind.TRACE,
+}
+_NOBODY = Owner()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the places: whose they are, which nobody claims, where MLflow writes.
+
+    `experiments` are the places of experiments, `items` what the trash holds, by id.
+    """
+
+    owners: Owners
+    orphans: AbstractSet[Spot]
+    experiments: AbstractSet[Spot]
+    items: Mapping[str, Item]
+
+
+def attribute(roots: Iterable[RootContent], facts: Facts) -> Iterator[Portion]:
+    """Yield every byte of the roots once, as a part of some portion."""
+    for content in roots:
+        root = content.inventory.root
+        for place in content.inventory.places.values():
+            yield from _portions_of(place, root, facts)
+        for size in content.inventory.foreign.values():
+            yield Portion(Kind.FOREIGN, _NOBODY, size.files, size.bytes)
+        for item_id, size in content.trash.items():
+            owner = _owner_of(facts.items.get(item_id), facts)
+            yield Portion(Kind.QUARANTINED, owner, size.files, size.bytes)
+        yield Portion(Kind.OWN, _NOBODY, content.own.files, content.own.bytes)
+
+
+def _portions_of(place: Place, root: str, facts: Facts) -> Iterator[Portion]:
+    size, above = place.size, place.above
+    if not (is_usual_experiment(above) or (root, above) in facts.experiments):
+        yield Portion(Kind.FOREIGN, _NOBODY, size.files, size.bytes)
+        return
+    entity = place.entity
+    owner = facts.owners.of.get(entity.id)
+    if owner is None:
+        run_id = entity.id if entity.kind is EntityKind.RUN else None
+        owner = Owner(above[-1] if above else None, run_id)
+    if facts.orphans and (root, place.inside) in facts.orphans:
+        yield Portion(Kind.ORPHANED, owner, size.files, size.bytes)
+        return
+    marked = place.marked
+    if marked.files:
+        yield Portion(Kind.CHECKPOINT, owner, marked.files, marked.bytes)
+        size = Size(size.files - marked.files, size.bytes - marked.bytes)
+    yield Portion(_KINDS[entity.kind], owner, size.files, size.bytes)
+
+
+def _owner_of(item: Item | None, facts: Facts) -> Owner:
+    if item is None:
+        return _NOBODY
+    run_id = item.entity.id if item.entity.kind is EntityKind.RUN else None
+    return facts.owners.of.get(item.entity.id, Owner(item.experiment_id, run_id))
+
+
+def wanted_ids(
+    roots: Iterable[RootContent], items: Iterable[Item]
+) -> Mapping[EntityKind, AbstractSet[str]]:
+    """Name everything of which it has to be known whose it is."""
+    wanted: dict[EntityKind, set[str]] = {kind: set() for kind in EntityKind}
+    for content in roots:
+        for place in content.inventory.places.values():
+            wanted[place.entity.kind].add(place.entity.id)
+    for item in items:
+        wanted[item.entity.kind].add(item.entity.id)
+    return wanted
+
+
+class Sums:
+    """What portions come to, by each dimension."""
+
+    def __init__(self, dimensions: Iterable[By]) -> None:
+        self._sums: dict[By, dict[str | None, list[int]]] = {by: {} for by in dimensions}
+        self._owners: dict[str, Owner] = {}
+
+    def add(self, portions: Iterable[Portion]) -> None:
+        """Add portions; one without files counts nowhere."""
+        by_key = [(_KEY_OF[by], sums) for by, sums in self._sums.items()]
+        for portion in portions:
+            if not portion.files:
+                continue
+            checkpoint = portion.bytes if portion.kind is Kind.CHECKPOINT else 0
+            if portion.owner.run_id is not None:
+                self._owners.setdefault(portion.owner.run_id, portion.owner)
+            for key_of, sums in by_key:
+                key = key_of(portion)
+                if (sum_ := sums.get(key)) is None:
+                    sums[key] = [portion.files, portion.bytes, checkpoint]
+                else:
+                    sum_[0] += portion.files
+                    sum_[1] += portion.bytes
+                    sum_[2] += checkpoint
+
+    def table(self, by: By, order: str, most: int) -> Table:
+        """Return the first `most` rows in an order, 0: all of them, and what the others come to."""
+        rows = sorted(self._rows(by), key=_ORDERS[order])
+        shown = rows[:most] if most else rows
+        others = rows[len(shown) :]
+        rest = Size(sum(row.files for row in others), sum(row.bytes for row in others))
+        return Table(tuple(shown), len(others), rest)
+
+    def _rows(self, by: By) -> Iterator[Row]:
+        for key, (files, size, checkpoint) in self._sums[by].items():
+            owner = self._owners.get(key or "", _NOBODY) if by is By.RUN else _NOBODY
+            yield Row(key, files, size, checkpoint, None, owner.experiment_id, owner.user)
+
+
+_KEY_OF: Mapping[By, Callable[[Portion], str | None]] = {
+    By.KIND: lambda portion: portion.kind.value,
+    By.EXPERIMENT: lambda portion: portion.owner.experiment_id,
+    By.USER: lambda portion: portion.owner.user,
+    By.RUN: lambda portion: portion.owner.run_id,
+}
+
+_ORDERS: Mapping[str, Callable[[Row], tuple[object, ...]]] = {
+    "bytes": lambda row: (-row.bytes, -row.files, row.key or ""),
+    "files": lambda row: (-row.files, -row.bytes, row.key or ""),
+    "key": lambda row: (row.key is None, row.key or ""),
+}
+
+ORDERS = tuple(_ORDERS)
+"""The orders of rows: the largest first, or by key."""
