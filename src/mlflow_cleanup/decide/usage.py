@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from mlflow_cleanup.decide.sweep import Spot
 from mlflow_cleanup.model.entity import EntityKind
@@ -19,6 +20,8 @@ _KINDS = {
     EntityKind.TRACE: Kind.TRACE,
 }
 _NOBODY = Owner()
+_Sum = list[int]
+"""Files, bytes, and the bytes of checkpoints among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Sums:
     """What portions come to, by each dimension."""
 
     def __init__(self, dimensions: Iterable[By]) -> None:
-        self._sums: dict[By, dict[str | None, list[int]]] = {by: {} for by in dimensions}
+        self._sums: dict[By, dict[str | None, _Sum]] = {by: {} for by in dimensions}
         self._owners: dict[str, Owner] = {}
 
     def add(self, portions: Iterable[Portion]) -> None:
@@ -115,16 +118,18 @@ class Sums:
 
     def table(self, by: By, order: str, most: int) -> Table:
         """Return the first `most` rows in an order, 0: all of them, and what the others come to."""
-        rows = sorted(self._rows(by), key=_ORDERS[order])
-        shown = rows[:most] if most else rows
-        others = rows[len(shown) :]
-        rest = Size(sum(row.files for row in others), sum(row.bytes for row in others))
-        return Table(tuple(shown), len(others), rest)
+        sums, order_of = self._sums[by], _ORDERS[order]
+        shown = nsmallest(most or len(sums), sums.items(), key=order_of)
+        rest = Size(
+            sum(one[0] for one in sums.values()) - sum(one[0] for _, one in shown),
+            sum(one[1] for one in sums.values()) - sum(one[1] for _, one in shown),
+        )
+        return Table(tuple(self._row(by, *one) for one in shown), len(sums) - len(shown), rest)
 
-    def _rows(self, by: By) -> Iterator[Row]:
-        for key, (files, size, checkpoint) in self._sums[by].items():
-            owner = self._owners.get(key or "", _NOBODY) if by is By.RUN else _NOBODY
-            yield Row(key, files, size, checkpoint, None, owner.experiment_id, owner.user)
+    def _row(self, by: By, key: str | None, sums: _Sum) -> Row:
+        owner = self._owners.get(key or "", _NOBODY) if by is By.RUN else _NOBODY
+        files, size, checkpoint = sums
+        return Row(key, files, size, checkpoint, None, owner.experiment_id, owner.user)
 
 
 _KEY_OF: Mapping[By, Callable[[Portion], str | None]] = {
@@ -134,10 +139,10 @@ _KEY_OF: Mapping[By, Callable[[Portion], str | None]] = {
     By.RUN: lambda portion: portion.owner.run_id,
 }
 
-_ORDERS: Mapping[str, Callable[[Row], tuple[object, ...]]] = {
-    "bytes": lambda row: (-row.bytes, -row.files, row.key or ""),
-    "files": lambda row: (-row.files, -row.bytes, row.key or ""),
-    "key": lambda row: (row.key is None, row.key or ""),
+_ORDERS: Mapping[str, Callable[[tuple[str | None, _Sum]], tuple[object, ...]]] = {
+    "bytes": lambda one: (-one[1][1], -one[1][0], one[0] or ""),
+    "files": lambda one: (-one[1][0], -one[1][1], one[0] or ""),
+    "key": lambda one: (one[0] is None, one[0] or ""),
 }
 
 ORDERS = tuple(_ORDERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, column, select, table
@@ -39,30 +40,31 @@ def read_owners(connection: Connection, layout: Layout, wanted: Wanted) -> Owner
 
 
 class _Reader:
+    """Ids are compared as they are stored: one that is no text fits no place."""
+
     def __init__(self, connection: Connection, layout: Layout) -> None:
         self._connection, self._layout = connection, layout
 
     def runs(self, wanted: AbstractSet[str]) -> dict[str, Owner]:
         """Read the runs; the tag is what MLflow shows, the column what old clients wrote."""
         users = self._values("tags", "run_uuid", _USER, wanted)
-        found = {}
-        for id_, experiment, user in self._rows("runs", "run_uuid", "experiment_id", "user_id"):
-            if id_ in wanted:
-                found[id_] = Owner(plain(experiment), id_, users.get(id_) or _text(user))
-        return found
+        return {
+            id_: Owner(plain(experiment), id_, users.get(id_) or _text(user))
+            for id_, experiment, user in self._rows("runs", "run_uuid", "experiment_id", "user_id")
+            if id_ in wanted
+        }
 
     def models(self, wanted: AbstractSet[str]) -> dict[str, Owner]:
         """Read the logged models."""
         if not wanted:
             return {}
         users = self._values("logged_model_tags", "model_id", _USER, wanted, "tag_")
-        found = {}
-        for id_, experiment, run_id in self._rows(
-            "logged_models", "model_id", "experiment_id", "source_run_id"
-        ):
-            if id_ in wanted:
-                found[id_] = Owner(plain(experiment), _text(run_id), users.get(id_))
-        return found
+        columns = ("model_id", "experiment_id", "source_run_id")
+        return {
+            id_: Owner(plain(experiment), _text(run_id), users.get(id_))
+            for id_, experiment, run_id in self._rows("logged_models", *columns)
+            if id_ in wanted
+        }
 
     def traces(self, wanted: AbstractSet[str]) -> dict[str, Owner]:
         """Read the traces."""
@@ -81,7 +83,7 @@ class _Reader:
     def experiments(self) -> dict[str, str]:
         """Read the experiments' names."""
         rows = self._rows("experiments", "experiment_id", "name")
-        return {id_: text for id_, name in rows if (text := _text(name))}
+        return {plain(id_): text for id_, name in rows if (text := _text(name))}
 
     def _values(
         self, name: str, id_: str, key: str, wanted: AbstractSet[str], prefix: str = ""
@@ -94,17 +96,14 @@ class _Reader:
         return {id_: text for id_, value in found if id_ in wanted and (text := _text(value))}
 
     def _rows(
-        self, name: str, id_: str, *columns: str, where: ColumnElement[bool] | None = None
+        self, name: str, *columns: str, where: ColumnElement[bool] | None = None
     ) -> Iterator[Row]:
-        """Read columns after the id of each row, which no other text can be mistaken for."""
-        if not self._layout.has(name, id_, *columns):
-            return
-        wanted: list[ColumnElement[Any]] = [column(item) for item in (id_, *columns)]
+        if not self._layout.has(name, *columns):
+            return iter(())
+        wanted: list[ColumnElement[Any]] = [column(item) for item in columns]
         query = select(*wanted).select_from(table(name))
         found = self._connection.execute(query if where is None else query.where(where))
-        for some in found.partitions(_ROWS_AT_ONCE):
-            for first, *rest in some:
-                yield plain(first), *rest
+        return chain.from_iterable(found.partitions(_ROWS_AT_ONCE))
 
 
 def _text(value: object) -> str | None:
