@@ -24,6 +24,7 @@ from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.plan import Step, StepResult, SweepPlan
 from mlflow_cleanup.report.plans import plan_from, steps_text, steps_values
 from mlflow_cleanup.report.text import size_text
+from mlflow_cleanup.stores.local.crew import spare_cores
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def reading(settings: Settings) -> Iterator[Workplace]:
         ledger = Ledger.read(settings.state_dir)
     except LedgerMissing:
         ledger = Ledger.empty()
-    workplace = Workplace(settings, ledger)
+    workplace = Workplace(settings, ledger, listers=spare_cores())
     try:
         yield workplace
     finally:
@@ -45,7 +46,8 @@ def acting(settings: Settings, what: str) -> Iterator[Workplace]:
     """Take the lease and open everything; Ctrl-C finishes the step in hand."""
     with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
         stop = threading.Event()
-        workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
+        ledger = Ledger.open(settings.state_dir)
+        workplace = Workplace(settings, ledger, stop=stop, listers=spare_cores())
         before = signal.signal(signal.SIGINT, lambda *_: stop.set())
         try:
             yield workplace

@@ -47,6 +47,7 @@ class Workplace:
     """The open parts. One thread at a time works here.
 
     `stop` ends long work between two steps; `is_called` says that something more urgent came in.
+    `listers` are processes that help to list large roots: none where nobody waits for it.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class Workplace:
     clock: Callable[[], Reading] = read_clocks
     stop: threading.Event = field(default_factory=threading.Event)
     is_called: Callable[[], bool] = lambda: False
+    listers: int = 0
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
     probe: ChangeProbe = field(init=False)
@@ -102,6 +104,7 @@ class Workplace:
                 is_marked=known is not None and known.is_marked,
                 tokens=self.ledger.tokens(),
                 wait=self.stop.wait,
+                listers=self.listers,
             )
         return self._stores[root]
 

@@ -17,6 +17,13 @@ from mlflow_cleanup.stores.local.directory import (
     is_plain_directory,
 )
 
+Piece = tuple[tuple[str, ...], list[str]]
+"""Work to do: the names that lead to a directory, and names in it, each to be listed whole."""
+
+_PIECE_AT_MOST = 500
+_PIECE_OF_LEAVES = 16
+"""Names in the directory at hand below which sharing them takes longer than listing them."""
+
 _OPEN_AT_MOST = 200
 """Directories kept open on the way down; below, each is found from the top again."""
 
@@ -64,6 +71,31 @@ class Listing:
                 return self._child(directory, inside, names.pop())
             self._leave()
         return None
+
+    def take(self, piece: Piece) -> None:
+        """Take over work that was given away."""
+        inside, names = piece
+        try:
+            directory: Directory | None = descend(self._root, inside)
+        except (OSError, UnsafePlace):
+            directory = None  # each name in it is tried by itself, and told then
+        self._way.append((directory, inside, names))
+
+    def give(self) -> Piece | None:
+        """Give a part of the work away, of that far up where it is large; None: too little left."""
+        for number, (_, inside, names) in enumerate(self._way, start=1):
+            least = _PIECE_OF_LEAVES if number == len(self._way) else 2
+            if len(names) >= least:
+                given = names[: min(len(names) // 2, _PIECE_AT_MOST)]
+                del names[: len(given)]
+                return inside, given
+        return None
+
+    def give_up(self) -> list[Piece]:
+        """Give all work away that is left."""
+        rest = [(inside, names) for _, inside, names in self._way if names]
+        self.close()
+        return rest
 
     def close(self) -> None:
         """Let go of every directory that is open, the root aside."""
