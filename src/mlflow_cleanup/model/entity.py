@@ -28,7 +28,9 @@ class Entity:
 
     def ids(self) -> tuple[str, ...]:
         """Return the id by which others can name it; versions and experiments have none alone."""
-        return (self.id,) if self.kind in _NAMED_BY_ID else ()
+        kind = self.kind
+        is_named = kind is EntityKind.RUN or kind in _NAMED_BY_ID  # looking up takes a while
+        return (self.id,) if is_named else ()
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.id}"

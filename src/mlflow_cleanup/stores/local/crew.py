@@ -8,7 +8,7 @@ at worst this takes as long as without them. They are started by a command line 
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import subprocess
 import sys
@@ -27,7 +27,7 @@ from mlflow_cleanup.stores.local.directory import DescriptorDirectory, Directory
 from mlflow_cleanup.stores.local.lister import Answer, identity_of, receive, send
 from mlflow_cleanup.stores.local.listing import Listing, Piece
 
-STARTS_AFTER = 2000
+STARTS_AFTER = 1000
 """Directories that are listed sooner than a process is started."""
 
 MOST = 3
@@ -39,7 +39,8 @@ _TURN_S = 0.05
 _NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows only
 _GONE = (OSError, EOFError, ValueError, subprocess.SubprocessError)
 _CODE = (
-    "import json, sys; told = json.loads(sys.argv[1]); sys.path[:] = told['path']; "
+    "import marshal, sys; told = marshal.loads(bytes.fromhex(sys.argv[1])); "
+    "sys.path[:] = told['path']; "
     "from mlflow_cleanup.stores.local.lister import main; sys.exit(main(told))"
 )
 
@@ -183,4 +184,4 @@ def _command(root: Directory, globs: Globs | None) -> list[str]:
         "globs": None if globs is None else globs.patterns,
     }
     flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
-    return [sys.executable or "python", *flags, "-c", _CODE, json.dumps(told)]
+    return [sys.executable or "python", *flags, "-c", _CODE, marshal.dumps(told).hex()]

@@ -6,6 +6,7 @@ standard input does. It opens the root by itself, follows no link, and writes no
 
 from __future__ import annotations
 
+import gc
 import marshal
 import signal
 import struct
@@ -38,11 +39,11 @@ def main(told: Mapping[str, Any]) -> int:
     """List what is asked for on standard input until that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us is told, and ends us
     with open_root(told["root"], by_descriptor=told["by_descriptor"]) as root:
-        if list(identity_of(root)) != told["identity"]:
+        if identity_of(root) != told["identity"]:
             return 1  # another directory by now: what was asked for was asked of the first
-        globs = told["globs"]
-        mark = None if globs is None else Globs(tuple(globs))
-        serve(Listing(root, mark), sys.stdin.buffer, sys.stdout.buffer)
+        globs = None if told["globs"] is None else Globs(told["globs"])
+        gc.disable()  # there is no garbage but what goes by itself
+        serve(Listing(root, globs), sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 
