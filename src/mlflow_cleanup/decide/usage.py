@@ -20,6 +20,9 @@ _KINDS = {
     EntityKind.TRACE: Kind.TRACE,
 }
 _NOBODY = Owner()
+_OWNERS = {By.EXPERIMENT: 0, By.RUN: 1, By.USER: 2}
+"""Where in an owner it stands by whom is added up."""
+
 _Sum = list[int]
 """Files, bytes, and the bytes of checkpoints among them."""
 
@@ -41,8 +44,15 @@ def attribute(roots: Iterable[RootContent], facts: Facts) -> Iterator[Portion]:
     """Yield every byte of the roots once, as a part of some portion."""
     for content in roots:
         root = content.inventory.root
+        is_ours: dict[tuple[str, ...], bool] = {}  # asked for every place, and few differ in it
         for place in content.inventory.places.values():
-            yield from _portions_of(place, root, facts)
+            above = place.above
+            if above not in is_ours:
+                is_ours[above] = is_usual_experiment(above) or (root, above) in facts.experiments
+            if is_ours[above]:
+                yield from _portions_of(place, root, facts)
+            else:
+                yield Portion(Kind.FOREIGN, _NOBODY, place.size.files, place.size.bytes)
         for size in content.inventory.foreign.values():
             yield Portion(Kind.FOREIGN, _NOBODY, size.files, size.bytes)
         for item_id, size in content.trash.items():
@@ -52,11 +62,7 @@ def attribute(roots: Iterable[RootContent], facts: Facts) -> Iterator[Portion]:
 
 
 def _portions_of(place: Place, root: str, facts: Facts) -> Iterator[Portion]:
-    size, above = place.size, place.above
-    if not (is_usual_experiment(above) or (root, above) in facts.experiments):
-        yield Portion(Kind.FOREIGN, _NOBODY, size.files, size.bytes)
-        return
-    entity = place.entity
+    size, above, entity = place.size, place.above, place.entity
     owner = facts.owners.of.get(entity.id)
     if owner is None:
         run_id = entity.id if entity.kind is EntityKind.RUN else None
@@ -96,25 +102,29 @@ class Sums:
 
     def __init__(self, dimensions: Iterable[By]) -> None:
         self._sums: dict[By, dict[str | None, _Sum]] = {by: {} for by in dimensions}
-        self._owners: dict[str, Owner] = {}
+        self._owners: dict[str | None, Owner] = {}
 
     def add(self, portions: Iterable[Portion]) -> None:
         """Add portions; one without files counts nowhere."""
-        by_key = [(_KEY_OF[by], sums) for by, sums in self._sums.items()]
-        for portion in portions:
-            if not portion.files:
+        kinds, runs = self._sums.get(By.KIND), self._sums.get(By.RUN)
+        by_owner = [(_OWNERS[by], sums) for by, sums in self._sums.items() if by in _OWNERS]
+        for kind, owner, files, size in portions:
+            if not files:
                 continue
-            checkpoint = portion.bytes if portion.kind is Kind.CHECKPOINT else 0
-            if portion.owner.run_id is not None:
-                self._owners.setdefault(portion.owner.run_id, portion.owner)
-            for key_of, sums in by_key:
-                key = key_of(portion)
-                if (sum_ := sums.get(key)) is None:
-                    sums[key] = [portion.files, portion.bytes, checkpoint]
-                else:
-                    sum_[0] += portion.files
-                    sum_[1] += portion.bytes
+            checkpoint = size if kind is Kind.CHECKPOINT else 0
+            keyed = [(owner[position], sums) for position, sums in by_owner]
+            if kinds is not None:
+                keyed.append((kind.value, kinds))
+            for key, sums in keyed:
+                if key in sums:
+                    sum_ = sums[key]
+                    sum_[0] += files
+                    sum_[1] += size
                     sum_[2] += checkpoint
+                else:
+                    sums[key] = [files, size, checkpoint]
+                    if sums is runs:
+                        self._owners[key] = owner
 
     def table(self, by: By, order: str, most: int) -> Table:
         """Return the first `most` rows in an order, 0: all of them, and what the others come to."""
@@ -127,17 +137,10 @@ class Sums:
         return Table(tuple(self._row(by, *one) for one in shown), len(sums) - len(shown), rest)
 
     def _row(self, by: By, key: str | None, sums: _Sum) -> Row:
-        owner = self._owners.get(key or "", _NOBODY) if by is By.RUN else _NOBODY
+        owner = self._owners[key] if by is By.RUN and key is not None else _NOBODY
         files, size, checkpoint = sums
         return Row(key, files, size, checkpoint, None, owner.experiment_id, owner.user)
 
-
-_KEY_OF: Mapping[By, Callable[[Portion], str | None]] = {
-    By.KIND: lambda portion: portion.kind.value,
-    By.EXPERIMENT: lambda portion: portion.owner.experiment_id,
-    By.USER: lambda portion: portion.owner.user,
-    By.RUN: lambda portion: portion.owner.run_id,
-}
 
 _ORDERS: Mapping[str, Callable[[tuple[str | None, _Sum]], tuple[object, ...]]] = {
     "bytes": lambda one: (-one[1][1], -one[1][0], one[0] or ""),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import translate
+from operator import methodcaller
 
 CHECKPOINTS = ("*.ckpt", "*.pt", "*.pth", "*.safetensors", "checkpoint*/")
 """What training libraries call the states that they save on the way. `/` stands for directories."""
@@ -27,6 +28,11 @@ class Globs:
         others = "|".join(translate(one) for one in self.patterns if not _is_ending(one))
         object.__setattr__(self, "_endings", endings)
         object.__setattr__(self, "_others", re.compile(others) if others else None)
+
+    @property
+    def test(self) -> Callable[[str], bool]:
+        """The same question as a plain function where that can be, which takes half the time."""
+        return self if self._others is not None else methodcaller("endswith", self._endings)
 
     def __call__(self, name: str) -> bool:
         """Tell whether a name has one of the patterns."""

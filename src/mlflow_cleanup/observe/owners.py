@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, column, select, table
+from sqlalchemy import ColumnElement, Connection, Select, and_, column, func, select, table
 
 from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.usage import Owner, Owners
@@ -47,10 +47,17 @@ class _Reader:
 
     def runs(self, wanted: AbstractSet[str]) -> dict[str, Owner]:
         """Read the runs; the tag is what MLflow shows, the column what old clients wrote."""
-        users = self._values("tags", "run_uuid", _USER, wanted)
+        if not wanted or not self._layout.has("tags", "run_uuid", "key", "value"):
+            return {}
+        runs = table("runs", *map(column, ("run_uuid", "experiment_id", "user_id")))
+        tags = table("tags", *map(column, ("run_uuid", "key", "value")))
+        is_its = and_(tags.c.run_uuid == runs.c.run_uuid, tags.c.key == _USER)
+        user = func.coalesce(func.nullif(tags.c.value, ""), runs.c.user_id)
+        query = select(runs.c.run_uuid, runs.c.experiment_id, user)
+        rows = self._fetched(query.select_from(runs.outerjoin(tags, is_its)))
         return {
-            id_: Owner(plain(experiment), id_, users.get(id_) or _text(user))
-            for id_, experiment, user in self._rows("runs", "run_uuid", "experiment_id", "user_id")
+            id_: Owner(plain(experiment), id_, _text(name))
+            for id_, experiment, name in rows
             if id_ in wanted
         }
 
@@ -102,8 +109,10 @@ class _Reader:
             return iter(())
         wanted: list[ColumnElement[Any]] = [column(item) for item in columns]
         query = select(*wanted).select_from(table(name))
-        found = self._connection.execute(query if where is None else query.where(where))
-        return chain.from_iterable(found.partitions(_ROWS_AT_ONCE))
+        return self._fetched(query if where is None else query.where(where))
+
+    def _fetched(self, query: Select[Any]) -> Iterator[Row]:
+        return chain.from_iterable(self._connection.execute(query).partitions(_ROWS_AT_ONCE))
 
 
 def _text(value: object) -> str | None:

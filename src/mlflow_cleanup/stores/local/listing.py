@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from mlflow_cleanup.errors import UnsafePlace
+from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.stores.base import KeepGoing, Mark
@@ -51,7 +52,8 @@ class Listing:
     """A listing in the middle: what was found, a directory a step, and what is still to do."""
 
     def __init__(self, root: Directory, mark: Mark | None) -> None:
-        self._root, self._mark = root, mark
+        self._root = root
+        self._mark = mark.test if isinstance(mark, Globs) else mark
         self._device = root.stat().st_dev
         # The way down: an open directory, or None when found from the top; names still to do.
         self._way: list[tuple[Directory | None, tuple[str, ...], list[str]]] = []
