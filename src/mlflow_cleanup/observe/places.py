@@ -85,19 +85,24 @@ class Places:
 
     def _claimed_usually(self, text: str) -> tuple[str, ...] | None:
         """Do the same for `…/<id>/artifacts` after plain names; None for any other text."""
-        above, _, name = text.removesuffix("/" + ARTIFACTS).rpartition("/")
-        is_usual = text.endswith("/" + ARTIFACTS) and name.isascii()
-        if not is_usual or not name.replace("-", "").isalnum():
+        above, _, last = text.rpartition("/")
+        above, _, name = above.rpartition("/")
+        if last != ARTIFACTS or not name.isascii() or not name.replace("-", "").isalnum():
             return None
         if above not in self._above:
             self._above[above] = self._all_above(above)
         known = self._above[above]
         if known is None:
             return None
+        inside = (name, ARTIFACTS)
         paths = [f"{one.path}/{name}/{ARTIFACTS}" for one in known]
-        for one, path in zip(known, paths.copy(), strict=True):
-            is_listed = (*one.inside, name, ARTIFACTS) in one.listed
-            real = f"{one.real}/{name}/{ARTIFACTS}" if is_listed else self._resolve(path)
+        for one, path in zip(known, tuple(paths), strict=True):
+            if one.inside + inside not in one.listed:
+                real = self._resolve(path)
+            elif one.real == one.path:
+                continue
+            else:
+                real = f"{one.real}/{name}/{ARTIFACTS}"
             if real not in paths:
                 paths.append(real)
         return tuple(paths)

@@ -36,6 +36,7 @@ MOST = 3
 _LOOK_EVERY = 16  # directories between two looks at what the others do
 _AHEAD = 2  # pieces that a process is given at a time, so that it need not wait for the next
 _TURN_S = 0.05
+_TEXTS = 2  # what an unseen directory is told by; one that was listed has more to it
 _NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows only
 _GONE = (OSError, EOFError, ValueError, subprocess.SubprocessError)
 _CODE = (
@@ -110,7 +111,7 @@ class Crew:
             for piece in rest:
                 listing.take(piece)
             for one in found:
-                yield Listed(*one) if len(one) > len(Unseen.__slots__) else Unseen(*one)
+                yield Listed._make(one) if len(one) > _TEXTS else Unseen(*one)
 
     def wait(self) -> None:
         """Wait for the next answer, for a moment."""
