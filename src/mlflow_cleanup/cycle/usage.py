@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mlflow_cleanup.cycle.survey import list_roots, see
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
-from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
+from mlflow_cleanup.decide.sweep import Spot, make_sweep_plan
 from mlflow_cleanup.decide.usage import Facts, Sums, attribute, wanted_ids
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.model.globs import files_and_directories
 from mlflow_cleanup.model.inventory import Inventory, Listed, Unseen
 from mlflow_cleanup.model.item import Size
-from mlflow_cleanup.model.snapshot import BackendIdentity
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.usage import By, Owners, RootContent, Table, Usage
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.listing import take_inventory
@@ -40,17 +41,20 @@ def measure_usage(workplace: Workplace, question: Question) -> Usage:
     inventories = _list(workplace, question.checkpoints)
     contents = tuple(_with_own(workplace, inventory) for inventory in inventories)
     now = workplace.ledger.peek(workplace.clock())
-    view, identity = see(workplace, inventories, now)
+    judged = _judge(workplace, inventories, now)
     items = {item.id: item for item in workplace.ledger.items.in_state(*HELD, *OPEN)}
     owners = workplace.tracking.owners(wanted_ids(contents, items.values()))
-    facts = Facts(owners, _orphans(view, identity, workplace), view.experiments, items)
+    facts = Facts(owners, judged.orphans, judged.experiments, items)
     sums = Sums(question.by)
     sums.add(attribute(contents, facts))
     tables = {by: sums.table(by, question.order, question.most) for by in question.by}
     return Usage(
         made_at=now.at,
         database=workplace.settings.database,
-        roots=tuple(_judged(content, view) for content in contents),
+        roots=tuple(
+            replace(content, problem=judged.problems.get(content.inventory.root))
+            for content in contents
+        ),
         tables={by: _named(by, table, owners, workplace) for by, table in tables.items()},
     )
 
@@ -101,19 +105,25 @@ def _with_own(workplace: Workplace, inventory: Inventory) -> RootContent:
     return RootContent(inventory, trash, own, tuple(unseen))
 
 
-def _orphans(view: View, identity: BackendIdentity, workplace: Workplace) -> frozenset[Spot]:
-    """Name the places that `plan` calls orphans."""
+class _Judged(NamedTuple):
+    """What is needed of a plan's ground, which itself may be as large as the database."""
+
+    orphans: frozenset[Spot]
+    experiments: frozenset[Spot]
+    problems: Mapping[str, str]
+
+
+def _judge(workplace: Workplace, inventories: tuple[Inventory, ...], now: Moment) -> _Judged:
+    """Find the places that `plan` calls orphans, and what it says of the roots."""
     settings = workplace.settings
+    view, identity = see(workplace, inventories, now)
     plan = make_sweep_plan(view, settings.terms, settings.database, identity)
-    return frozenset(
+    orphans = frozenset(
         (item.place.root, item.place.inside)
         for item in (*plan.take, *plan.keep)
         if item.candidate.gone is Gone.ORPHAN
     )
-
-
-def _judged(content: RootContent, view: View) -> RootContent:
-    return replace(content, problem=view.problems.get(content.inventory.root))
+    return _Judged(orphans, view.experiments, view.problems)
 
 
 def _named(by: By, table: Table, owners: Owners, workplace: Workplace) -> Table:

@@ -64,7 +64,10 @@ _Rows = Iterator[Row]  # which columns a row has is known where it is asked for
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was read of claims, their texts not yet resolved to paths."""
+    """What was read of claims, their texts not yet resolved to paths.
+
+    Each kind is resolved once, and let go of on the way: there may be as many as runs.
+    """
 
     claims: list[Claim]
     soft: list[Claim]
@@ -86,9 +89,12 @@ class Claimed:
         return ClaimIndex(resolved(self.soft, places), fold=fold)
 
 
-def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
-    """Add to each claim the paths that its text may mean."""
-    return (Claim(claim.holder, claim.text, places.claimed(claim.text)) for claim in claims)
+def resolved(claims: list[Claim], places: Places) -> Iterator[Claim]:
+    """Take claims out of the list, the first one first, with the paths that each text may mean."""
+    claims.reverse()
+    while claims:
+        claim = claims.pop()
+        yield Claim(claim.holder, claim.text, places.claimed(claim.text))
 
 
 def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:

@@ -43,6 +43,7 @@ class _Intake:
         self.total = Size()
         self._place: Place | None = None
         self._depth = 0
+        self._above: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._begin()
 
     def add(self, found: Listed) -> None:
@@ -95,11 +96,14 @@ class _Intake:
         shape = shape_of(found.inside)
         if shape is None:
             return None
-        inside = found.inside[: shape.depth]
-        is_shell = len(found.inside) == shape.depth and inside[-1] != ARTIFACTS
-        if inside[-1] != ARTIFACTS and not (is_shell and found.is_empty):
+        place, last = found.inside[: shape.depth - 1], found.inside[shape.depth - 1]
+        is_shell = len(found.inside) == shape.depth and last != ARTIFACTS
+        if last != ARTIFACTS and not (is_shell and found.is_empty):
             return None  # beside `artifacts`, or around it: not MLflow's
+        # One text for all of them, and one tuple for all of an experiment.
+        inside = (*place, last if is_shell else ARTIFACTS)
         if inside not in self.places:
             above = found.inside[: shape.above]
+            above = self._above.setdefault(above, above)
             self.places[inside] = Place(shape.entity, inside, above, is_shell)
         return self.places[inside]
