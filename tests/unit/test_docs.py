@@ -11,6 +11,7 @@ import pytest
 from mlflow_cleanup.cli.app import app
 from mlflow_cleanup.cli.options import KEYS, PREFIX
 from mlflow_cleanup.cli.sweep import sweep
+from mlflow_cleanup.cli.usage import usage
 from mlflow_cleanup.cli.watch import watch
 
 _HERE = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ _GUIDE = (_HERE / "docs" / "guide.md").read_text(encoding="utf-8")
 _README = (_HERE / "README.md").read_text(encoding="utf-8")
 _SETTINGS = {
     option.name: option
-    for option in (*watch.params, *sweep.params)
+    for option in (*watch.params, *sweep.params, *usage.params)
     if isinstance(option, click.Option) and option.name in KEYS
 }
 

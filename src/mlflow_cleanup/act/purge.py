@@ -69,18 +69,19 @@ def _collides(item: Item, tools: Tools) -> bool:
 
 
 def _purge(item: Item, outcomes: Outcomes, tools: Tools) -> Item:
-    """Remove one item's bytes, as far as they go; what really went is added to `outcomes`."""
+    """Remove one item's bytes, as far as they go; what becomes of it is added to `outcomes`."""
     try:
         store = tools.store_of(item.location.root)
         store.check()
         result = store.purge(item, tools.unhurried)
     except (CleanupError, OSError) as error:
         return _failed(item, str(error), outcomes)
-    outcomes.add_freed(item, result.freed)
+    # At once: after a crash nothing is there any more to be measured.
+    tools.ledger.items.add_freed(item.id, result.freed)
     if result.complete:
         done = replace(item, state=ItemState.PURGED, error=None)
-        before = tools.ledger.items.freed_of(item.id)
-        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=before + result.freed))
+        freed = tools.ledger.items.freed_of(item.id)  # with what earlier attempts freed
+        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=freed))
         return done
     if not result.failures:
         return item  # told to stop in the middle: it goes on in the next cycle

@@ -53,11 +53,6 @@ class Outcomes:
     items: list[Item] = field(default_factory=list)
     states: dict[str, RunState] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    freed: list[tuple[str, Size]] = field(default_factory=list)
-
-    def add_freed(self, item: Item, size: Size) -> None:
-        """Take down what an attempt to purge an item has really freed."""
-        self.freed.append((item.id, size))
 
     def add(self, item: Item, event: Event | None, state: RunState | None = None) -> None:
         """Take down an item's new state, what to say of it, and what its run counts as now."""
@@ -70,10 +65,6 @@ class Outcomes:
     def settle(self) -> None:
         """Make everything durable, then tell it."""
         ledger = self.tools.ledger
-        if self.freed:
-            # By itself and first: when the rest cannot be written, this is not measured again.
-            ledger.items.add_freed(self.freed)
-            self.freed = []
         if not (self.items or self.states or self.events):
             return
         with ledger.transaction():

@@ -10,6 +10,7 @@ from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.ledger.sweeps import Pin
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.item import Item
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import Heads, Snapshot
@@ -20,12 +21,16 @@ from mlflow_cleanup.observe.tracking import Wanted
 
 @dataclass(slots=True)
 class Sight:
-    """Snapshots of one cycle: verdicts are given from the last one."""
+    """Snapshots of one cycle: verdicts are given from the last one.
+
+    `listed` is what was listed right before, for those that are only going to look.
+    """
 
     workplace: Workplace
     now: Moment
     unreachable: frozenset[str] = frozenset()
     with_holdings: bool = False
+    listed: tuple[Inventory, ...] = ()
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
@@ -33,7 +38,7 @@ class Sight:
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
-        self.places = self.workplace.places()
+        self.places = self.workplace.places(self.listed)
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from mlflow_cleanup.cycle.candidates import still_at_work, vanished
@@ -19,54 +19,61 @@ from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.shape import shape_of
-from mlflow_cleanup.model.snapshot import Snapshot
+from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
-from mlflow_cleanup.stores.base import KeepGoing, Mark
+from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing
+
+Take = Callable[[ArtifactStore], Inventory]
 
 
 def list_roots(
-    workplace: Workplace, keep_going: KeepGoing, mark: Mark | None = None
+    workplace: Workplace, keep_going: KeepGoing, take: Take | None = None
 ) -> tuple[Inventory, ...]:
     """List every configured root; one that cannot be seen has an empty inventory that says so.
 
-    A root that was never there is left out: MLflow makes it with the first artifact.
+    A root that was never there is left out: MLflow makes it with the first artifact. `take` makes
+    an inventory of a store in a way of its own.
     """
     known = workplace.ledger.roots()
+
+    def in_full(store: ArtifactStore) -> Inventory:
+        listed = store.listing(None, keep_going)
+        return take_inventory(store.root, its_own(workplace, store.root, listed))
+
     return tuple(
-        _list_root(workplace, root, keep_going, mark)
+        _list_root(workplace, root, take or in_full)
         for root in real_roots(workplace.settings)
         if os.path.lexists(root) or (root in known and known[root].is_marked)
     )
 
 
-def _list_root(
-    workplace: Workplace, root: str, keep_going: KeepGoing, mark: Mark | None
-) -> Inventory:
+def _list_root(workplace: Workplace, root: str, take: Take) -> Inventory:
     try:
         store = workplace.store_of(root)
         store.check()
-        inner = _inner_roots(workplace, root)
-        listed = store.listing(mark, keep_going)
-        return take_inventory(root, (one for one in listed if not _lies_in(one, inner)))
+        return take(store)
     except StoreUnreachable as error:
         return take_inventory(root, [Unseen(root, error.detail)])
 
 
-def _inner_roots(workplace: Workplace, root: str) -> frozenset[tuple[str, ...]]:
-    """Name the roots that lie inside another one: what they hold is theirs alone."""
+def its_own(
+    workplace: Workplace, root: str, listed: Iterable[Listed | Unseen]
+) -> Iterable[Listed | Unseen]:
+    """Leave out what is listed of roots that lie inside this one: what they hold is theirs."""
     below = root.rstrip("/") + "/"
-    return frozenset(
+    inner = [
         tuple(other.removeprefix(below).split("/"))
         for other in real_roots(workplace.settings)
         if other.startswith(below)
+    ]
+    if not inner:
+        return listed
+    return (
+        one
+        for one in listed
+        if isinstance(one, Unseen) or all(one.inside[: len(names)] != names for names in inner)
     )
-
-
-def _lies_in(one: Listed | Unseen, inner: frozenset[tuple[str, ...]]) -> bool:
-    if not inner or isinstance(one, Unseen):
-        return False
-    return any(one.inside[: len(names)] == names for names in inner)
 
 
 def survey(
@@ -81,7 +88,19 @@ def survey(
 
     Raises TrackingUnreadable.
     """
-    sight = Sight(workplace, now, with_holdings=True)
+    view, identity = see(workplace, inventories, now, leaves_backlog=leaves_backlog)
+    return make_sweep_plan(view, terms, workplace.settings.database, identity)
+
+
+def see(
+    workplace: Workplace,
+    inventories: tuple[Inventory, ...],
+    now: Moment,
+    *,
+    leaves_backlog: bool = False,
+) -> tuple[View, BackendIdentity]:
+    """Read all claims, now that storage was listed, as the ground for judging."""
+    sight = Sight(workplace, now, with_holdings=True, listed=inventories)
     snapshot = sight.look()
     sight.unreachable = frozenset(
         item.root for item in inventories if any(one.path == item.root for one in item.unseen)
@@ -100,7 +119,7 @@ def survey(
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
-    return make_sweep_plan(view, terms, workplace.settings.database, snapshot.identity)
+    return view, snapshot.identity
 
 
 def _departed(sight: Sight, snapshot: Snapshot) -> tuple[Candidate, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
@@ -73,7 +73,7 @@ def make_sweep_plan(
         take=take,
         empty=empty,
         keep=tuple(item for item in everything if _is_worth_telling(item)),
-        roots=tuple(_summary(inventory, listed, view) for inventory in view.inventories),
+        roots=tuple(_summary(inventory, listed, known, view) for inventory in view.inventories),
         refusal=_brake(id_, take, view.inventories, terms),
         unclaimed=_unclaimed(orphans, view),
     )
@@ -81,11 +81,7 @@ def make_sweep_plan(
 
 def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
     """Judge what the database says has left; what is not there any more needs no verdict."""
-    places = {
-        (item.root, inside): place
-        for item in view.inventories
-        for inside, place in item.places.items()
-    } | dict(view.unlisted)
+    places = {item.root: item.places for item in view.inventories}
     around = _around(view.inventories)
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
@@ -95,8 +91,16 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
             yield Judged(candidate, verdict)
         elif isinstance(verdict, Garbage) and candidate.place.path in around:
             yield Judged(candidate, Keep(Kept.NOT_ITS_OWN, "what others have lies in it"))
-        elif (place := places.get(_spot(candidate.place))) is not None:
+        elif (place := _found(candidate.place, places, view)) is not None:
             yield Judged(candidate, verdict, place.size, place.newest)
+
+
+def _found(
+    place: Location, places: Mapping[str, Mapping[tuple[str, ...], Place]], view: View
+) -> Place | None:
+    """Return what was found there, listed or looked at by itself."""
+    listed = places.get(place.root, {}).get(place.inside)
+    return listed if listed is not None else view.unlisted.get(_spot(place))
 
 
 def _around(inventories: Iterable[Inventory]) -> set[str]:
@@ -111,10 +115,13 @@ def _around(inventories: Iterable[Inventory]) -> set[str]:
 
 
 def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
-    """Judge every recognised place by itself, as if nobody had left."""
+    """Judge every recognised place by itself, as if nobody had left.
+
+    Those of active runs, which are nearly all, are not worth a verdict: see `_is_in_use`.
+    """
     for inventory in view.inventories:
         for place in inventory.places.values():
-            if not _is_where_mlflow_writes(place, inventory.root, view):
+            if _is_in_use(place, view) or not _is_where_mlflow_writes(place, inventory.root, view):
                 continue
             gone = Gone.EMPTY if place.is_shell else Gone.ORPHAN
             candidate = Candidate(
@@ -129,11 +136,11 @@ def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
 
 def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:
     # A shell is judged as what it is the shell of.
-    location = candidate.place
+    location, judged = candidate.place, candidate
     if place.is_shell and isinstance(location, Location):
         location = Location(location.root, (*location.inside, "artifacts"))
-    verdict = judge_now(replace(candidate, place=location), view.ground)
-    verdict = _unless_left_alone(candidate, verdict, view)
+        judged = replace(candidate, place=location)
+    verdict = _unless_left_alone(candidate, judge_now(judged, view.ground), view)
     if isinstance(verdict, Keep):
         return verdict
     root = location.root if isinstance(location, Location) else ""
@@ -170,6 +177,11 @@ def _was_seen_before(spot: Spot, view: View) -> bool:
     return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
 
 
+def _is_in_use(place: Place, view: View) -> bool:
+    """Tell whether a place is an active run's, which `judge_now` keeps whatever else there is."""
+    return place.entity.id in view.ground.heads.active
+
+
 def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
     """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root."""
     return is_usual_experiment(place.above) or (root, place.above) in view.experiments
@@ -187,8 +199,10 @@ def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[s
     return {root: tuple(places) for root, places in found.items()}
 
 
-def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> RootSummary:
-    live, count = Size(), 0
+def _summary(
+    inventory: Inventory, listed: Iterable[Judged], known: Container[Spot], view: View
+) -> RootSummary:
+    live, count = _in_use(inventory, known, view)
     for item in listed:
         if item.place.root == inventory.root and _is_live(item):
             live, count = live + (item.size or Size()), count + 1
@@ -216,6 +230,21 @@ def _foreign(inventory: Inventory, view: View) -> dict[str, Size]:
             left = foreign[top].files - place.size.files, foreign[top].bytes - place.size.bytes
             foreign[top] = Size(max(left[0], 0), max(left[1], 0))
     return {top: size for top, size in foreign.items() if size.files}
+
+
+def _in_use(inventory: Inventory, known: Container[Spot], view: View) -> tuple[Size, int]:
+    """Count the bytes and places of active runs."""
+    files = size = count = 0
+    root = inventory.root
+    for place in inventory.places.values():
+        if (
+            _is_in_use(place, view)
+            and _is_where_mlflow_writes(place, root, view)
+            and (root, place.inside) not in known
+        ):
+            files, size = files + place.size.files, size + place.size.bytes
+            count += 1
+    return Size(files, size), count
 
 
 def _brake(

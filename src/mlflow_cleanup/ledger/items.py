@@ -44,13 +44,13 @@ class Items:
                 [_row(item, aged_s) for item in items],
             )
 
-    def add_freed(self, freed: Iterable[tuple[str, Size]]) -> None:
-        """Add what attempts really freed to the accounts of their items, by id."""
+    def add_freed(self, item_id: str, freed: Size) -> None:
+        """Add what an attempt really freed to the item's account."""
         with self._file.transaction() as connection:
-            connection.executemany(
+            connection.execute(
                 "UPDATE items SET freed_files = freed_files + ?, freed_bytes = freed_bytes + ? "
                 "WHERE id = ?",
-                [(size.files, size.bytes, item_id) for item_id, size in freed],
+                (freed.files, freed.bytes, item_id),
             )
 
     def in_state(self, *states: ItemState) -> list[Item]:

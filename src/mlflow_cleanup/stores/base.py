@@ -114,6 +114,13 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def own_listing(self, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """Yield in the same way what lies in our own directory, which `listing` leaves out.
+
+        `inside` is `(item id, …)` for what an item holds, and empty for everything else.
+        """
+        ...
+
     def is_adopted(self) -> bool:
         """Tell whether an operator said that nothing but this database uses the root."""
         ...

@@ -118,10 +118,10 @@ def test_counts_are_by_state(ledger: Ledger) -> None:
 def test_freed_adds_up_over_attempts_and_survives_new_states(ledger: Ledger) -> None:
     """What each attempt freed is added; putting the item anew takes nothing away."""
     ledger.items.put([item("a"), item("b")], 0.0)
-    ledger.items.add_freed([("a", Size(1, 10))])
+    ledger.items.add_freed("a", Size(1, 10))
     ledger.items.put([item("a", ItemState.PURGING)], 1.0)
-    ledger.items.add_freed([("a", Size(2, 100))])
-    ledger.items.add_freed([("b", Size(1, 1_000))])
+    ledger.items.add_freed("a", Size(2, 100))
+    ledger.items.add_freed("b", Size(1, 1_000))
     ledger.items.put([item("a", ItemState.PURGED)], 2.0)
 
     assert ledger.items.freed() == Size(4, 1_110)

@@ -46,7 +46,7 @@ def old(state_dir: Path) -> Path:
         ]
     )
     ledger.items.put(ITEMS, 7.0)
-    ledger.items.add_freed([("item-2", Size(10, 100))])
+    ledger.items.add_freed("item-2", Size(10, 100))
     ledger.history.add([Event(EventKind.QUARANTINED, NOW, run(run_id(1)), detail="trash")])
     ledger.refusals.answer_to(Refusal("11111111", VANISHED), NOW)
     ledger.refusals.answer("11111111", "confirmed")

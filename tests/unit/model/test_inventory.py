@@ -20,4 +20,4 @@ def test_directory_is_empty_when_nothing_at_all_is_in_it(
     size: Size, *, has_directories: bool, is_empty: bool
 ) -> None:
     """Neither files, though they hold nothing, nor directories, whatever these hold."""
-    assert Listed(("0",), size, 1.0, has_directories).is_empty is is_empty
+    assert Listed(("0",), size.files, size.bytes, 1.0, has_directories).is_empty is is_empty

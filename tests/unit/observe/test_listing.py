@@ -18,8 +18,11 @@ MODEL, TRACE = f"m-{RUN}", f"tr-{RUN}"
 def listed(inside: str, files: int = 0, size: int = 0, **more: Any) -> Listed:  # noqa: ANN401 - the fields' own types
     """Make one directory of a listing."""
     names = tuple(inside.split("/")) if inside else ()
+    marked = more.pop("marked", Size())
     values = {"newest": 0.0, "has_directories": False, **more}
-    return Listed(names, Size(files, size), **values)
+    return Listed(
+        names, files, size, marked_files=marked.files, marked_bytes=marked.bytes, **values
+    )
 
 
 def inventory(*found: Listed | Unseen) -> Inventory:
@@ -168,7 +171,8 @@ _NAMES = st.sampled_from(["0", "models", "traces", "artifacts", "x", RUN, OTHER,
 _LISTED = st.builds(
     Listed,
     st.lists(_NAMES, max_size=6).map(tuple),
-    st.builds(Size, st.integers(0, 9), st.integers(0, 99)),
+    st.integers(0, 9),
+    st.integers(0, 99),
     st.floats(0, 9),
     st.booleans(),
 )

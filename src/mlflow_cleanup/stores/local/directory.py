@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO, Protocol
 
 from mlflow_cleanup.errors import UnsafePlace
@@ -46,6 +46,10 @@ class Directory(Protocol):
 
     def scan(self) -> Iterator[os.DirEntry[str]]:
         """Iterate over the children, in no order."""
+        ...
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """Do the same for loops in which each call counts; to be left by `with`."""
         ...
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
@@ -98,7 +102,7 @@ class DescriptorDirectory:
         os.close(self.fd)
 
     def open(self, name: str) -> DescriptorDirectory:
-        path = os.path.join(self.path, name)
+        path = f"{self.path.rstrip('/')}/{name}"
         try:
             return DescriptorDirectory(os.open(name, _OPEN_FLAGS, dir_fd=self.fd), path)
         except OSError as error:
@@ -114,6 +118,9 @@ class DescriptorDirectory:
     def scan(self) -> Iterator[os.DirEntry[str]]:
         with os.scandir(self.fd) as entries:
             yield from entries
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        return os.scandir(self.fd)
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
         os.mkdir(name, mode, dir_fd=self.fd)
@@ -189,6 +196,9 @@ class PathDirectory:
     def scan(self) -> Iterator[os.DirEntry[str]]:
         with os.scandir(self.path) as entries:
             yield from entries
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        return os.scandir(self.path)
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
         os.mkdir(self._join(name), mode)

@@ -13,11 +13,13 @@ from dataclasses import replace
 from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
 from mlflow_cleanup.stores.local import marker, walk
+from mlflow_cleanup.stores.local.crew import list_together
 from mlflow_cleanup.stores.local.directory import (
     HAS_DIR_FD,
     Directory,
@@ -46,7 +48,7 @@ class LocalStore:
 
     `owner` is what its marker must say, with one of `tokens`; `is_marked` whether a marker was
     written there before, so that its absence means the root cannot be seen. `wait` pauses between
-    attempts to remove.
+    attempts to remove. `listers` are processes that help to list a large root.
     """
 
     def __init__(  # noqa: PLR0913 - what it must know is given, never asked for
@@ -58,9 +60,11 @@ class LocalStore:
         tokens: AbstractSet[str] = frozenset(),
         wait: Callable[[float], object],
         by_descriptor: bool = HAS_DIR_FD,
+        listers: int = 0,
     ) -> None:
         self._root, self._owner, self._wait = root, replace(owner, root=root), wait
         self._is_marked, self._tokens, self._by_descriptor = is_marked, tokens, by_descriptor
+        self._listers = listers
 
     @property
     def root(self) -> str:
@@ -202,7 +206,25 @@ class LocalStore:
     def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
         """See `ArtifactStore.listing`."""
         with self._open() as root:
-            yield from list_root(root, mark, keep_going)
+            if self._listers and (mark is None or isinstance(mark, Globs)):
+                yield from list_together(root, mark, keep_going, self._listers)
+            else:
+                yield from list_root(root, mark, keep_going)
+
+    def own_listing(self, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """See `ArtifactStore.own_listing`."""
+        with self._open() as root:
+            try:
+                with descend(root, (RESERVED,)) as ours:
+                    for found in list_root(ours, None, keep_going, leave_out=None):
+                        if isinstance(found, Unseen):
+                            yield found
+                        else:
+                            yield found._replace(inside=_held_by(found.inside))
+            except FileNotFoundError:
+                return  # nothing was ever done here
+            except UnsafePlace as error:
+                yield Unseen(error.path, error.detail)
 
     def is_adopted(self) -> bool:
         """See `ArtifactStore.is_adopted`."""
@@ -290,6 +312,14 @@ class LocalStore:
         if item.held is Held.IN_PLACE:
             return item.location.inside
         return (*self._trash_of(item), CONTENT)
+
+
+def _held_by(inside: tuple[str, ...]) -> tuple[str, ...]:
+    """Turn a path in our own directory into an item's id and what leads on in its content."""
+    match inside:
+        case (first, item_id, third, *below) if (first, third) == (TRASH, CONTENT):
+            return (item_id, *below)
+    return ()
 
 
 def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
