@@ -17,7 +17,7 @@ from mlflow_cleanup.stores.local.directory import (
     Directory,
     is_plain_directory,
 )
-from mlflow_cleanup.stores.local.emptying import Emptying, unlink_writable
+from mlflow_cleanup.stores.local.emptying import empty_and_remove, unlink_writable
 from mlflow_cleanup.stores.local.walk import measure, size_of
 
 ATTEMPTS = 3
@@ -58,7 +58,7 @@ def remove_on_unix(parent: Directory, name: str, removal: Removal) -> None:
     assert isinstance(parent, DescriptorDirectory)  # noqa: S101 - the only kind Unix opens
     status = parent.lstat(name)
     if is_plain_directory(status):
-        Emptying(removal, parent, name).run()
+        empty_and_remove(parent, name, removal)
         return
     unlink_writable(parent.fd, name)
     removal.add(size_of(status))
