@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -16,10 +16,10 @@ from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.stores.local import emptying
 from mlflow_cleanup.stores.local.account import Removal
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
+from mlflow_cleanup.stores.local.emptying import Emptying
 from mlflow_cleanup.stores.local.removal import PAUSE_S
 from mlflow_cleanup.stores.local.sharing import Pair
 from tests.kit.faults import before, fail, killed_at, once
-from tests.kit.grounds import times
 from tests.kit.trees import (
     File,
     Tree,
@@ -61,24 +61,20 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> Iterator[Together]:
 
 
 class Meeting:
-    """Holds each walker at its first call until the other comes, and takes down who did what.
+    """Holds each walker at its first call until the other comes; a hook for `before`.
 
-    A hook for `before`; `meant` says for which names the walkers meet.
+    `meant` says for which names they meet, `happened` whether they did.
     """
 
     def __init__(self, meant: Callable[[str], bool] = lambda _: True) -> None:
-        self.done: defaultdict[threading.Thread, list[str]] = defaultdict(list)
+        self.happened = False
         self._meant, self._barrier = meant, threading.Barrier(2)
-        self._is_over = False
 
     def __call__(self, name: str, *_: object, **__: object) -> None:
         """Wait for the other walker unless both have met."""
-        done = self.done[threading.current_thread()]
-        if self._meant(name):
-            if not done and not self._is_over:
-                self._barrier.wait(PATIENCE_S)
-                self._is_over = True
-            done.append(name)
+        if self._meant(name) and not self.happened:
+            self._barrier.wait(PATIENCE_S)
+            self.happened = True
 
 
 def is_second() -> bool:
@@ -107,8 +103,7 @@ def test_two_walkers_remove_everything_and_count_exactly(site: Site) -> None:
 
     assert removal.freed == Size(301, 601)
     assert (removal.failures, removal.stopped, site.waits) == ([], False, [])
-    assert sorted(map(len, meeting.done.values()))[0] > 0
-    assert len(meeting.done) == 2
+    assert meeting.happened
     assert look(site.path) == {}
 
 
@@ -164,7 +159,7 @@ def test_two_deep_trees_are_removed_with_few_directories_open(site: Site) -> Non
         with before("unlink", meeting), before("rmdir", look_at_descriptors):
             removal = site.remove()
 
-        assert len(meeting.done) == 2
+        assert meeting.happened
         assert removal.freed == Size(600, 600 * len(b"leaf"))
         assert look(site.path) == {}
     # Beside the parent of the tree, for each: the directory, the one entered or left, its listing.
@@ -193,38 +188,60 @@ def test_where_one_is_faster_the_other_steps_aside(site: Site, pace: Together) -
     meeting = Meeting()
     order: list[threading.Thread] = []
 
-    def change_pace(*_: object, **__: object) -> None:
+    def change_pace(name: str, **_: object) -> None:
+        meeting(name)
         order.append(threading.current_thread())
-        pace.together = len(order) < 20
+        pace.together = False
 
-    with before("unlink", meeting), before("rmdir", change_pace):
+    with before("rmdir", change_pace):
         removal = site.remove()
 
     assert removal.freed == Size(60, 60)
-    assert len(set(order[:20])) == 2
-    assert len(set(order[23:])) == 1  # after what both had in hand
+    assert len(set(order)) == 2
+    assert len(set(order[2:])) == 1
 
 
 def test_second_walker_is_asked_again(site: Site, pace: Together) -> None:
     """One who stepped aside is there when two are faster again."""
     plant(site.tree, flat(300))
+    meeting, back = Meeting(), threading.Event()
     order: list[threading.Thread] = []
-    back = threading.Event()
-    meeting = Meeting()
 
-    def change_pace(*_: object, **__: object) -> None:
+    def change_pace(name: str, **_: object) -> None:
+        meeting(name)
         order.append(threading.current_thread())
-        pace.together = not 20 <= len(order) < 40
-        if len(order) > 40 and len(set(order[40:])) == 2:
+        pace.together = len(order) > 20
+        if len(set(order[20:])) == 2:
             back.set()
-        if len(order) > 40:
+        elif pace.together:
             back.wait(PATIENCE_S / 1_000)
 
-    with before("unlink", meeting), before("rmdir", change_pace):
+    with before("rmdir", change_pace):
         removal = site.remove()
 
     assert removal.freed == Size(300, 300)
     assert back.is_set()
+
+
+def test_other_may_be_quicker_to_take_the_last_names(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where names are gone between a look and a grasp, the walker goes on with what there is."""
+    plant(site.tree, {"a": flat(3)})
+    taken: list[str] = []
+
+    def take_all(_: Emptying, todo: list[str]) -> None:
+        taken.extend(todo)
+        todo.clear()
+        for name in taken:
+            shutil.rmtree(site.tree / "a" / name)
+
+    monkeypatch.setattr(Emptying, "_share", take_all)
+
+    removal = site.remove()
+
+    assert sorted(taken) == ["0", "1", "2"]
+    assert (removal.failures, site.waits, look(site.path)) == ([], [], {})
 
 
 # ── What goes wrong ──────────────────────────────────────────────────────────────────────────────
@@ -248,7 +265,7 @@ def test_tree_moved_while_two_walk_takes_nothing_with_it(site: Site, moved: str)
         removal = site.remove(wait=lambda _: left.append(set(look(site.path))))
 
     after = look(new_home)
-    assert len(meeting.done) == 2
+    assert meeting.happened
     assert {path: what for path, what in after.items() if not path.startswith("moved")} == intact
     assert left  # a second attempt was needed: the first told that something was moved
     assert removal.freed.files + len(files_of(after)) - 1 == 10
@@ -355,7 +372,7 @@ def test_unforeseen_error_of_either_walker_is_raised(site: Site, which: str) -> 
     with before("rmdir", break_), before("unlink", meeting), pytest.raises(Broken):
         site.remove()
 
-    assert len(meeting.done) == 2
+    assert meeting.happened
     assert site.tree.exists()
     assert site.remove().failures == []
     assert look(site.path) == {}
@@ -365,15 +382,21 @@ def test_told_to_stop_both_stop_and_a_later_removal_finishes(site: Site) -> None
     """Whichever walker hears that it is to stop, both do; the two parts are the whole."""
     plant(site.tree, {"a": flat(50), "b": flat(50)})
     meeting = Meeting()
+    asked: list[bool] = []
+
+    def is_to_go_on() -> bool:
+        asked.append(len(asked) != 30)
+        return asked[-1]
 
     with before("unlink", meeting):
-        first = site.remove(keep_going=times(30))
+        first = site.remove(keep_going=is_to_go_on)
     left = len(files_of(look(site.tree)))
     second = site.remove()
 
     assert first.stopped
-    assert len(meeting.done) == 2
-    assert 100 - 30 <= left < 100
+    assert len(asked) <= 30 + 2  # who was told, and what the other had begun
+    assert meeting.happened
+    assert 0 < left < 100
     assert (first.freed, second.freed) == (Size(100 - left, 100 - left), Size(left, left))
     assert (second.failures, site.waits, look(site.path)) == ([], [], {})
 
