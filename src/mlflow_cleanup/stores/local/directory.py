@@ -18,7 +18,9 @@ from typing import BinaryIO, Protocol
 from mlflow_cleanup.errors import UnsafePlace
 
 HAS_DIR_FD = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd
-_OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
+OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
+"""Opens directories only, and no links; as far as the system knows the difference."""
+
 _SEPARATORS = "/\x00" + (os.sep if os.sep != "/" else "")
 _SMALL = 1 << 16
 _REPARSE_POINT = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: links and junctions on Windows
@@ -104,7 +106,7 @@ class DescriptorDirectory:
     def open(self, name: str) -> DescriptorDirectory:
         path = f"{self.path.rstrip('/')}/{name}"
         try:
-            return DescriptorDirectory(os.open(name, _OPEN_FLAGS, dir_fd=self.fd), path)
+            return DescriptorDirectory(os.open(name, OPEN_FLAGS, dir_fd=self.fd), path)
         except OSError as error:
             _raise_if_unsafe(self, name, error)
             raise
@@ -247,7 +249,7 @@ class PathDirectory:
 def open_root(path: str, *, by_descriptor: bool = HAS_DIR_FD) -> Directory:
     """Open an artifact root by its real path; raises OSError when it cannot be."""
     if by_descriptor:
-        return DescriptorDirectory(os.open(path, _OPEN_FLAGS), path)
+        return DescriptorDirectory(os.open(path, OPEN_FLAGS), path)
     if not is_plain_directory(os.lstat(path)):
         raise NotADirectoryError(path)
     os.scandir(path).close()  # raises when it may not be read

@@ -19,6 +19,7 @@ from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
 from mlflow_cleanup.stores.local import marker, walk
+from mlflow_cleanup.stores.local.account import Removal, shown
 from mlflow_cleanup.stores.local.crew import list_together
 from mlflow_cleanup.stores.local.directory import (
     HAS_DIR_FD,
@@ -32,7 +33,7 @@ from mlflow_cleanup.stores.local.directory import (
 from mlflow_cleanup.stores.local.listing import list_root
 from mlflow_cleanup.stores.local.merge import merge
 from mlflow_cleanup.stores.local.moving import move
-from mlflow_cleanup.stores.local.removal import Removal, remove_tree, shown
+from mlflow_cleanup.stores.local.removal import remove_tree
 
 TRASH = "trash"
 NOTE = "origin.json"
