@@ -2,8 +2,7 @@
 
     full_cycle.py DATABASE ARTIFACT_ROOT plan|usage
 
-Prints JSON: how many seconds it took, how many files it counted, and the most memory in MiB that it
-and the largest of its own processes had.
+Prints JSON: how many seconds it took, and how many files it counted.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import sys
 import time
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 from mlflow_cleanup.cli.full import reading
 from mlflow_cleanup.config import Settings, state_dir_for
@@ -34,8 +32,7 @@ def main(database: str, root: str, what: str) -> None:
             question = Question(tuple(By), "bytes", 10, CHECKPOINTS)
             files = measure_usage(workplace, question).total.files
         took_s = time.perf_counter() - begun
-    peaks = [getrusage(who).ru_maxrss / 1024 for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
-    print(json.dumps({"took_s": took_s, "files": files, "mib": peaks[0], "lister_mib": peaks[1]}))
+    print(json.dumps({"took_s": took_s, "files": files}))
 
 
 if __name__ == "__main__":

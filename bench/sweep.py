@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.kit.machine import environment, say, spending
+from bench.kit.machine import environment, peak_of_all_mib, say, spending
 from bench.kit.report import Aim, Result, Series
 from bench.kit.world import FILE_BYTES, Lab, World
 from mlflow_cleanup.stores.local.crew import spare_cores
 
 FILES_A_RUN = 10
+_MANY_RUNS = 100_000
 _DU = "du -s"
+_LISTING = {"full cycle": "plan", "usage": "usage"}
 
 
 def measure(lab: Lab) -> Result:
@@ -32,29 +34,26 @@ def measure(lab: Lab) -> Result:
     world.remove()
     group = f"{runs * FILES_A_RUN} files, s"
     series = [Series(group, name, tuple(took[name]), name == _DU) for name in CONTENDERS]
+    about = f"{runs} runs of {FILES_A_RUN} files, {spare_cores()} process(es) beside the first"
+    if lab.is_quick:  # what does not grow with the tree is too large a part of so small a one
+        return Result("sweep", about, tuple(series))
     medians = {one.contender: one.quantile(0.5) for one in series}
     aims = [
-        Aim(f"{name}: times {_DU}, median", medians[name] / medians[_DU], 1.3)
-        for name in ("full cycle", "usage")
+        Aim(f"{name}: times {_DU}, median", medians[name] / medians[_DU], 1.3) for name in _LISTING
     ]
-    if not lab.is_quick:
-        memory = _memory(lab)
-        series += memory
-        most = sum(max(one.samples) for one in memory if one.contender.startswith("full cycle"))
-        aims.append(Aim("full cycle over 1,000,000 files, all processes, MiB", most, 200))
-    about = f"{runs} runs of {FILES_A_RUN} files, {spare_cores()} process(es) beside the first"
-    return Result("sweep", about, tuple(series), tuple(aims))
+    memory = _memory(lab)
+    aims += [Aim(f"{one.contender} over {one.group}", one.samples[0], 200) for one in memory]
+    return Result("sweep", about, (*series, *memory), tuple(aims))
 
 
 def _memory(lab: Lab) -> list[Series]:
-    world = _world(lab, 100_000)
-    group, series = f"{100_000 * FILES_A_RUN} files, peak memory, MiB", []
-    for what, name in (("plan", "full cycle"), ("usage", "usage")):
-        say(f"sweep: {name} over {100_000 * FILES_A_RUN} files")
-        told = _apart(world, what)
-        series.append(Series(group, name, (told["mib"],)))
-        listers = told["lister_mib"] * spare_cores()
-        series.append(Series(group, f"{name}, its other processes", (listers,)))
+    world = _world(lab, _MANY_RUNS)
+    group, series = f"{_MANY_RUNS * FILES_A_RUN} files, memory of all processes, MiB", []
+    for name, what in _LISTING.items():
+        say(f"sweep: {name} over {_MANY_RUNS * FILES_A_RUN} files")
+        with _start(world, what) as process:
+            series.append(Series(group, name, (peak_of_all_mib(process),)))
+            _values_of(process, world)
     world.remove()
     return series
 
@@ -72,19 +71,25 @@ def _world(lab: Lab, runs: int) -> World:
     return world
 
 
-def _apart(world: World, what: str) -> dict[str, Any]:
-    """Do it in a process of its own, whose start does not count."""
+def _start(world: World, what: str) -> subprocess.Popen[bytes]:
+    """Start it in a process of its own, whose start does not count."""
     program = Path(__file__).with_name("full_cycle.py")
-    told = subprocess.run(
-        [sys.executable, str(program), str(world.database), str(world.root), what],
-        env=environment(),
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    values: dict[str, Any] = json.loads(told.stdout)
+    words = [sys.executable, str(program), str(world.database), str(world.root), what]
+    return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE)
+
+
+def _values_of(process: subprocess.Popen[bytes], world: World) -> dict[str, Any]:
+    """Return what it printed; raises RuntimeError when it did not count every file."""
+    values: dict[str, Any] = json.loads(process.communicate()[0])
     if values["files"] != len(world.run_ids) * FILES_A_RUN:
-        raise RuntimeError(f"{what} counted {values['files']} files")
+        raise RuntimeError(f"it counted {values['files']} files")
     return values
+
+
+def _apart(world: World, what: str) -> float:
+    with _start(world, what) as process:
+        took_s: float = _values_of(process, world)["took_s"]
+    return took_s
 
 
 def _command(world: World, *words: str) -> float:
@@ -102,8 +107,8 @@ def _command(world: World, *words: str) -> float:
 
 CONTENDERS: dict[str, Callable[[World], float]] = {
     _DU: lambda world: _command(world, "du", "-s", str(world.root)),
-    "full cycle": lambda world: _apart(world, "plan")["took_s"],
-    "usage": lambda world: _apart(world, "usage")["took_s"],
+    "full cycle": lambda world: _apart(world, "plan"),
+    "usage": lambda world: _apart(world, "usage"),
     "mlflow-cleanup plan": lambda world: _command(world, *_OURS, "plan"),
     "mlflow-cleanup usage": lambda world: _command(world, *_OURS, "usage"),
 }
