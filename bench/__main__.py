@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import busy, idle, latency, purge, startup
+from bench import busy, idle, latency, purge, startup, sweep
 from bench.kit.machine import describe
 from bench.kit.report import write_json
 from bench.kit.world import Lab
@@ -17,6 +17,7 @@ MEASUREMENTS = {
     "latency": latency.measure,
     "idle": idle.measure,
     "purge": purge.measure,
+    "sweep": sweep.measure,
     "startup": startup.measure,
     "busy": busy.measure,
 }

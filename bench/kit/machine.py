@@ -7,14 +7,17 @@ import os
 import platform
 import resource
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF
 from typing import Any
+
+_LOOK_S = 0.02
 
 
 def describe(directory: Path) -> dict[str, Any]:
@@ -77,9 +80,35 @@ def memory_mib(pid: int) -> tuple[float, float]:
     return kib["Rss"] / 1024, kib["Pss"] / 1024
 
 
+def peak_of_all_mib(process: subprocess.Popen[bytes]) -> float:
+    """Wait for a process; return the most memory (PSS) that it and its children had at a time."""
+    _require_linux()
+    peak = 0.0
+    while process.poll() is None:
+        now = 0.0
+        for pid in (process.pid, *_children(process.pid)):
+            with suppress(OSError, KeyError):  # it has just ended
+                now += memory_mib(pid)[1]
+        peak = max(peak, now)
+        time.sleep(_LOOK_S)
+    return peak
+
+
 def say(text: str) -> None:
     """Tell on stderr how far we are."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = [task.joinpath("children").read_text("ascii") for task in _tasks(pid)]
+    except OSError:
+        return []
+    return [int(child) for task in tasks for child in task.split()]
+
+
+def _tasks(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
 
 
 def _mount(directory: Path) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from mlflow_cleanup.cycle.workplace import real_roots
 from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
 from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.text import printable
@@ -71,6 +72,7 @@ def _roots(settings: Settings) -> Iterator[Finding]:
             yield Finding("note", f"root {root}", f"does not exist yet; {meaning}")
             continue
         problem = _owner_problem(settings, root)
+        yield from _strangers(settings, root)
         if problem is not None:
             yield Finding("bad", f"root {root}", problem)
         elif not os.access(root, os.R_OK | os.W_OK | os.X_OK):
@@ -81,12 +83,38 @@ def _roots(settings: Settings) -> Iterator[Finding]:
             yield from _other_file_systems(root)
 
 
+def _strangers(settings: Settings, root: str) -> Iterator[Finding]:
+    """The ledger is what counts: what it does not know, nobody restores or purges."""
+    try:
+        ledger = Ledger.read(settings.state_dir)
+        try:
+            known = {item.id for item in ledger.items.in_state(*ItemState)}
+        finally:
+            ledger.close()
+        unknown = _store(settings, root).held_ids() - known
+    except CleanupError:
+        return  # the other findings say why it cannot be looked at
+    if unknown:
+        where = os.path.join(root, RESERVED, "trash")
+        yield Finding(
+            "bad",
+            f"root {root}",
+            f"the trash holds {len(unknown)} item(s) that the ledger does not know, as after it "
+            f"was restored from a backup; they stay. {where}/ITEM/origin.json says where each came "
+            "from: move its `content` back, or remove it, by hand",
+        )
+
+
+def _store(settings: Settings, root: str) -> LocalStore:
+    identity = TrackingDatabase(settings.database).identity()
+    ledger_id, tokens = _ledger_says(settings)
+    owner = Owner(settings.database, identity, ledger_id, file=identity.file)
+    return LocalStore(root, owner, tokens=tokens, wait=lambda _: None)
+
+
 def _owner_problem(settings: Settings, root: str) -> str | None:
     try:
-        identity = TrackingDatabase(settings.database).identity()
-        ledger_id, tokens = _ledger_says(settings)
-        owner = Owner(settings.database, identity, ledger_id, file=identity.file)
-        LocalStore(root, owner, tokens=tokens, wait=lambda _: None).check()
+        _store(settings, root).check()
     except (ForeignOwner, StoreUnreachable) as error:
         return str(error)
     except CleanupError:

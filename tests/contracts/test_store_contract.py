@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,8 @@ from mlflow_cleanup.errors import (
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.stores.base import ArtifactStore, Presence, Purged, Restored
+from tests.contracts.conftest import NewGround
 from tests.kit.grounds import (
-    BUILDERS,
     NOTE,
     RUN,
     THEIRS,
@@ -35,37 +34,6 @@ from tests.kit.grounds import (
 
 MODEL = {"MLmodel": b"flavours", "data/model.pkl": b"\x00" * 1_000, "data/empty": b""}
 MODEL_SIZE = Size(files=3, bytes=1_008)
-
-NewGround = Callable[[], Ground]
-
-
-@pytest.fixture(params=BUILDERS.values(), ids=list(BUILDERS))
-def new_ground(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> NewGround:
-    """Give a maker of roots of one kind."""
-    number = count()
-
-    def make() -> Ground:
-        home = tmp_path / str(next(number))
-        home.mkdir()
-        return request.param(home / "root", monkeypatch)
-
-    return make
-
-
-@pytest.fixture
-def ground(new_ground: NewGround) -> Ground:
-    """Give one empty root."""
-    return new_ground()
-
-
-@pytest.fixture
-def moving(ground: Ground) -> Ground:
-    """Give a root whose store takes quarantined bytes elsewhere."""
-    if not ground.moves:
-        pytest.skip("this store holds quarantined bytes in place")
-    return ground
 
 
 def quarantined(ground: Ground, item_id: str = "item1") -> Item:

@@ -14,7 +14,7 @@ from mlflow_cleanup.ledger.database import LedgerFile
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory
 from tests.kit.faults import Killed
 
-_CHANGES = ("mkdir", "rmdir", "unlink", "rename", "link", "chmod", "write")
+_CHANGES = ("mkdir", "rmdir", "unlink", "rename", "link", "chmod", "write", "note")
 
 
 class Points:

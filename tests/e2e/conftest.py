@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.leaky import Leaky
 from tests.kit.server import Site
 
 
@@ -44,3 +45,17 @@ def served(tmp_path_factory: pytest.TempPathFactory, used_database: Path) -> Ite
     site.serve()
     yield site
     site.close()
+
+
+@pytest.fixture(scope="session")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
+    """A site with a plain MLflow server, whose artifact root was adopted, for full cycles.
+
+    They see everything there, so each test keeps to an experiment of its own.
+    """
+    made = Leaky(Site(tmp_path_factory.mktemp("leaky")))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.site.close()

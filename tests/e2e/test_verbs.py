@@ -41,7 +41,7 @@ def test_trash_list_shows_what_the_trash_holds(served: Site) -> None:
     assert item["origin"] == str(served.place_of(run) / "artifacts")
     assert (item["state"], item["files"], item["bytes"]) == ("quarantined", 2, 110)
     assert item["purge_at"] > item["quarantined_at"]
-    (row,) = (row for row in text.out.splitlines() if row.startswith(run.id))
+    (row,) = (row for row in text.out.splitlines() if f"  {run.id}  " in row)
     assert run.name in row
     assert "110 B" in row
 

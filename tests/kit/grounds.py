@@ -6,9 +6,12 @@ kind of store joins the contract suite with a builder of its own.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +27,7 @@ from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
 from mlflow_cleanup.stores.local.marker import Owner
 from mlflow_cleanup.stores.local.removal import REMOVERS, remove_on_windows
 from mlflow_cleanup.stores.local.store import CONTENT, TRASH, LocalStore
+from tests.kit.faults import before
 from tests.kit.trees import Seen, Tree, look, plant
 
 OURS = Owner("sqlite:////srv/ours/mlflow.db", BackendIdentity({"0": 1_700_000_000_001}))
@@ -37,10 +41,14 @@ NOTE = {"entity": f"run {RUN}", "reason": "deleted"}
 
 
 class Ground(Protocol):
-    """One artifact root. `moves` tells whether quarantine takes the bytes elsewhere."""
+    """One artifact root. `moves` tells whether quarantine takes the bytes elsewhere.
+
+    `has_directories`: directories are things of their own there, and so are links.
+    """
 
     root: str
     moves: bool
+    has_directories: bool
 
     def store(self, owner: Owner = OURS, *, is_marked: bool = False) -> ArtifactStore:
         """Open the root anew, as the next start of the program would."""
@@ -66,6 +74,38 @@ class Ground(Protocol):
         """Remove the owner marker, as when a file system is not mounted."""
         ...
 
+    def adopt(self) -> None:
+        """Say as an operator that nothing but our database uses the root."""
+        ...
+
+    def elsewhere(self) -> Ground:
+        """Move everything to another place, and return it."""
+        ...
+
+    def touch(self, location: Location, at_s: float) -> None:
+        """Let something have been written at a time."""
+        ...
+
+    def make(self, location: Location) -> None:
+        """Make an empty directory."""
+        ...
+
+    def link(self, location: Location, target: str) -> None:
+        """Make a symbolic link."""
+        ...
+
+    def second_name(self, location: Location, outside: Path) -> None:
+        """Give a file that lies elsewhere another name here."""
+        ...
+
+    def unlistable(self, location: Location) -> AbstractContextManager[None]:
+        """Let nobody list a directory."""
+        ...
+
+    def vanishing(self, location: Location) -> AbstractContextManager[None]:
+        """Let a directory vanish in the moment when it is listed."""
+        ...
+
 
 @dataclass
 class LocalGround:
@@ -75,6 +115,7 @@ class LocalGround:
     by_descriptor: bool = HAS_DIR_FD
     waits: list[float] = field(default_factory=list)
     moves: bool = True
+    has_directories: bool = True
 
     def __post_init__(self) -> None:
         self.path.mkdir(exist_ok=True)
@@ -118,6 +159,48 @@ class LocalGround:
         """See `Ground.lose_marker`."""
         self.own("owner.json").unlink()
 
+    def adopt(self) -> None:
+        """See `Ground.adopt`."""
+        self.store().adopt(alone=True)
+
+    def elsewhere(self) -> LocalGround:
+        """See `Ground.elsewhere`."""
+        self.path.rename(self.path.with_name("elsewhere"))
+        return LocalGround(self.path.with_name("elsewhere"), self.by_descriptor)
+
+    def touch(self, location: Location, at_s: float) -> None:
+        """See `Ground.touch`."""
+        os.utime(self.at(*location.inside), (at_s, at_s), follow_symlinks=False)
+
+    def make(self, location: Location) -> None:
+        """See `Ground.make`."""
+        self.at(*location.inside).mkdir(parents=True)
+
+    def link(self, location: Location, target: str) -> None:
+        """See `Ground.link`."""
+        path = self.at(*location.inside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+    def second_name(self, location: Location, outside: Path) -> None:
+        """See `Ground.second_name`."""
+        path = self.at(*location.inside)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(outside)
+
+    def unlistable(self, location: Location) -> AbstractContextManager[None]:
+        """See `Ground.unlistable`."""
+
+        def refuse() -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        return _when_listed(self.at(*location.inside), refuse)
+
+    def vanishing(self, location: Location) -> AbstractContextManager[None]:
+        """See `Ground.vanishing`."""
+        path = self.at(*location.inside)
+        return _when_listed(path, lambda: shutil.rmtree(path))
+
     def fill(self, tree: Tree) -> Seen:
         """Plant the usual run's artifacts; return everything under the root as it is then."""
         plant(self.at(*INSIDE), tree)
@@ -150,6 +233,23 @@ class LocalGround:
     def held(self, item: Item) -> Path:
         """Give the place where a quarantined item's bytes lie."""
         return self.trash(item.id, CONTENT)
+
+
+def _when_listed(path: Path, hook: Callable[[], None]) -> AbstractContextManager[None]:
+    """Run `hook` whenever a directory is about to be listed, however it is held."""
+    wanted = path.stat()
+    is_busy: list[bool] = []
+
+    def hooked(listed: int | str = ".") -> None:
+        if is_busy or not os.path.samestat(os.stat(listed), wanted):
+            return
+        is_busy.append(True)  # what the hook itself lists is not meant
+        try:
+            hook()
+        finally:
+            is_busy.clear()
+
+    return before("scandir", hooked)
 
 
 Build = Callable[[Path, pytest.MonkeyPatch], Ground]

@@ -109,9 +109,9 @@ class Site:
         words = ("mlflow_cleanup", verb, *words, *ONE_WORKER, "--port", str(self.port))
         return self.healthy(self.start(*words, environment=environment))
 
-    def serve_plainly(self) -> Program:
+    def serve_plainly(self, *words: str) -> Program:
         """Start `mlflow ui` without us; wait until it answers."""
-        words = ("mlflow", "ui", *ONE_WORKER, "--port", str(self.port))
+        words = ("mlflow", "ui", *words, *ONE_WORKER, "--port", str(self.port))
         return self.healthy(self.start(*words))
 
     def watch(self, *ours: str, known: int) -> Program:

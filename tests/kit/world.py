@@ -83,7 +83,7 @@ def _empty_database() -> bytes:
 
 def content(label: str, size: int) -> bytes:
     """Make `size` bytes that no other label has."""
-    return random.Random(label).randbytes(size)
+    return random.Random(label.encode("utf-8", "surrogatepass")).randbytes(size)
 
 
 def tree(place: Path) -> Tree:
@@ -249,6 +249,7 @@ class World:
     def carry_out(self, plan: SweepPlan) -> list[Step]:
         """Carry out a plan made before, as `mlflow-cleanup apply` does."""
         require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
+        self._cycle.run(takes=False)
         return carry_out(self._cycle, self.workplace, plan)
 
     def refused(self) -> PlanRefused:

@@ -71,6 +71,45 @@ def by_trace(world: World, run: Run) -> None:
     world.db.trace("tr-1", f"file://{run.place}/traces/tr-1/artifacts")
 
 
+def by_archived_trace(world: World, run: Run) -> None:
+    """Claim through the tag that says where a trace was archived."""
+    world.db.insert("trace_info", request_id="tr-2", experiment_id=0, timestamp_ms=1, status="OK")
+    world.db.insert(
+        "trace_tags",
+        request_id="tr-2",
+        key="mlflow.trace.archiveLocation",
+        value=f"file://{run.place}/archive",
+    )
+
+
+def by_pinned_run(inside: str) -> Claim:
+    """Claim through another deleted run that is pinned: what lies at its place stays."""
+
+    def claim(world: World, _: Run) -> None:
+        uri = f"mlflow-artifacts:/0/{ODD_ID}{inside}"
+        pinned = world.run({}, id_="pinned-run", uri=uri, lifecycle_stage="deleted")
+        world.delete(pinned)
+        world.tag(pinned, "mlflow-cleanup.keep", "yes")
+
+    return claim
+
+
+def by_pinned_experiment(world: World, run: Run) -> None:
+    """Claim through a deleted experiment that is pinned."""
+    world.db.experiment("8", f"file://{run.place}/nested", stage="deleted")
+    world.db.tag_experiment(8, "mlflow-cleanup.keep", "yes")
+
+
+def by_ledger_pin(path: str) -> Claim:
+    """Pin a path, as `mlflow-cleanup pin` does; `{}` is the place, `{root}` the root."""
+
+    def claim(world: World, run: Run) -> None:
+        at = world.ledger.now(world.clock.read()).at
+        world.ledger.pins.add([path.format(run.place, root=world.root)], at, "for Ada")
+
+    return claim
+
+
 def by_experiment(inside: str) -> Claim:
     """Claim through a live experiment whose artifact location is the run's place or lies in it."""
 
@@ -123,6 +162,14 @@ CLAIMS = {
     "version of a deleted logged model": by_version_of_deleted_model,
     "version copied from deleted versions": by_chain,
     "trace": by_trace,
+    "archived trace": by_archived_trace,
+    "pinned deleted run at the place": by_pinned_run("/artifacts"),
+    "pinned deleted run inside": by_pinned_run("/artifacts/deep/er"),
+    "pinned deleted run around": by_pinned_run(""),
+    "pinned deleted experiment inside": by_pinned_experiment,
+    "pin of the path": by_ledger_pin("{}"),
+    "pin of a path inside": by_ledger_pin("{}/model/weights"),
+    "pin of a path around": by_ledger_pin("{root}/0"),
     "experiment at the place": by_experiment(""),
     "experiment inside": by_experiment("/nested"),
     "pin": by_tag("true"),
@@ -143,6 +190,7 @@ def drop_claims(world: World) -> None:
         "DELETE FROM experiment_tags",
     ):
         world.db.execute(query)
+    world.ledger.pins.remove([pin.target for pin in world.ledger.pins.all()])
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def deleted(world: World) -> Run:
 def half_purge(world: World, run: Run) -> None:
     """Let the purge of a run be called away when its topmost directory is emptied."""
     asked = itertools.count(1)
-    world.workplace.is_called = lambda: next(asked) > 2
+    world.workplace.is_called = lambda: next(asked) > 3
     world.cycle()
     world.workplace.is_called = lambda: False
     assert world.states(run) == [ItemState.PURGING]

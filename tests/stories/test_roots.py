@@ -243,6 +243,34 @@ class TestForeignMarker:
 
         assert world.bytes_at(deleted) == 10
 
+    def test_oversized_marker_is_a_foreign_one(self, world: World, deleted: Run) -> None:
+        """Any client can write there: it is not read to its end, nothing moves, adopting helps."""
+        held = world.run({"b": 100})
+        world.cycle()
+        world.delete(held)
+        world.cycle()
+        assert world.bytes_in_trash() == 110
+        again = world.run({"c": 1})
+        world.cycle()
+        world.delete(again)
+        (world.root / MARKER).write_bytes(b" " * (1 << 16) + (world.root / MARKER).read_bytes())
+        before = tree(world.home / "mlartifacts")
+
+        for _ in range(2):
+            assert "too large to be one" in world.refused().reason
+            world.restart()
+        with pytest.raises(PlanRefused):
+            world.purge_by_hand(held)
+        (unseen,) = world.plan().roots[0].unseen
+        assert unseen.path == str(world.root)
+        assert "another tracking database (the marker is too large to be one)" in unseen.why
+        assert tree(world.home / "mlartifacts") == before
+
+        world.workplace.adopt(str(world.root))
+        world.cycle()
+        assert world.bytes_in_trash(again) == 1
+        assert world.bytes_in_trash(deleted) == 10
+
     def test_stops_a_purge_by_hand(self, world: World, deleted: Run) -> None:
         """Asked for by hand, a purge under a foreign marker is refused as well."""
         world.cycle()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import PlanOutdated, SweepRefused
+from mlflow_cleanup.errors import PlanOutdated, StoreUnreachable, SweepRefused
+from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Kept
+from tests.kit.faulty import io_error
 from tests.kit.trees import look as look_at
 from tests.kit.world import Run, World
 
@@ -33,6 +37,11 @@ def lost(world: World, inside: str = f"0/{LOST}/artifacts", size: int = 100) -> 
     place = world.root / inside
     world.write(place, "model.bin", size)
     return place
+
+
+def crash() -> None:
+    """End the process, as far as a story can."""
+    raise KeyboardInterrupt
 
 
 def reasons(plan: SweepPlan) -> list[Kept]:
@@ -153,6 +162,43 @@ class TestOrphans:
         assert [step.result.value for step in stocked.carry_out(plan)] == ["skipped"]
         assert stocked.bytes_at(place) == 105
 
+    def test_one_that_became_a_link_stops_no_other(self, stocked: World) -> None:
+        """Each failure by itself: it is kept, and the rest of the plan is carried out."""
+        plan = self.planned(stocked)
+        place = stocked.root / "0" / ("b" * 32) / "artifacts"
+        place.rename(stocked.home / "aside")
+        place.symlink_to(stocked.home / "aside")
+
+        results = [step.result.value for step in stocked.carry_out(plan)]
+
+        assert sorted(results) == ["quarantined", "quarantined", "skipped"]
+        assert stocked.bytes_at(stocked.home / "aside") == 10
+
+    @pytest.mark.parametrize("error", [io_error, lambda: StoreUnreachable("/art", "gone")])
+    def test_what_cannot_be_looked_at_again_is_kept(
+        self, stocked: World, error: Callable[[], Exception]
+    ) -> None:
+        """It may have been written to since: that it was not is not known."""
+        plan = self.planned(stocked)
+        stocked.faults.fail("newest_write", error)
+
+        steps = stocked.carry_out(plan)
+
+        assert [step.result.value for step in steps] == ["skipped"] * 3
+        assert all(str(error()) in step.detail for step in steps)
+        assert stocked.trash() == []
+
+    def planned(self, world: World) -> SweepPlan:
+        """Return a plan that takes three orphans of 10 bytes."""
+        for letter in "abc":
+            lost(world, f"0/{letter * 32}/artifacts", 10)
+        world.advance(days=4)
+        world.sweep()
+        world.advance(hours=5)
+        plan = world.plan()
+        assert len(plan.take) == 3
+        return plan
+
     def test_pinned_is_kept(self, stocked: World) -> None:
         """A pin in the ledger beats every reason to delete."""
         place = lost(stocked)
@@ -171,6 +217,116 @@ class TestOrphans:
         assert stocked.bytes_at(alive) == 50
 
 
+class TestVersions:
+    """Copies of deleted model versions, which have no shape of their own."""
+
+    def deleted(self, world: World, place: str, *versions: int) -> None:
+        """Delete versions of a model that were copied to a place."""
+        for version in versions:
+            world.register("gone", version=version, storage_location=place)
+            world.unregister(version)
+
+    def test_place_of_two_is_taken_once(self, stocked: World) -> None:
+        """Both are gone, and so is the one directory that they had; others are taken as ever."""
+        place = lost(stocked, "exported/model")
+        self.deleted(stocked, f"file://{place}", 1)
+        self.deleted(stocked, "mlflow-artifacts:/exported/model", 2)
+        other = stocked.run({"a": 7})
+        stocked.delete(other)
+
+        steps = stocked.sweep()
+
+        assert [step.result.value for step in steps] == ["quarantined"] * 2
+        assert stocked.bytes_in_trash() == 107
+
+    def test_restored_by_hand_it_is_left_alone_for_both(self, stocked: World) -> None:
+        """An operator's word holds for the place, whichever version is asked for next."""
+        place = lost(stocked, "exported/model")
+        self.deleted(stocked, str(place), 1)
+        stocked.sweep()
+        (item,) = (item for item in stocked.items() if item.location.path == str(place))
+        assert stocked.bytes_at(place) == 0
+        stocked.restore_by_hand(Run(item.entity.id, place))
+        assert stocked.bytes_at(place) == 100
+
+        self.deleted(stocked, str(place), 2)
+        stocked.sweep()
+
+        assert stocked.bytes_at(place) == 100
+
+    @pytest.mark.parametrize("around", ["0/models", "0/traces", "workspaces/team", "workspaces"])
+    def test_place_around_other_entities_is_kept(self, stocked: World, around: str) -> None:
+        """What lies in it is judged by itself: too young, pinned, or live, it stays."""
+        inside = f"models/{MODEL}" if around.startswith("workspaces") else MODEL
+        if around == "0/traces":
+            inside = f"tr-{'e' * 32}"
+        team = "/team/0" if around == "workspaces" else "/0" if "team" in around else ""
+        place = lost(stocked, f"{around}{team}/{inside}/artifacts")
+        self.deleted(stocked, f"mlflow-artifacts:/{around}", 1)
+        stocked.sweep()
+
+        assert stocked.bytes_at(place) == 100
+        assert reasons(stocked.plan()) == [Kept.NOT_ITS_OWN, Kept.TOO_YOUNG]
+
+    def test_place_around_an_artifact_root_is_kept(self, stocked: World) -> None:
+        """A root of its own inside another one, with a trash of its own."""
+        inner = stocked.root / "shared" / "inner"
+        inner.mkdir(parents=True)
+        stocked.restart(roots=(str(stocked.root), str(inner)))
+        stocked.cycle()
+        run = stocked.run({}, uri=f"{inner}/0/{LOST}/artifacts", id_=LOST)
+        stocked.write(inner / "0" / LOST / "artifacts", "a", 10)
+        stocked.cycle()
+        stocked.delete(run)
+        stocked.cycle()
+        assert stocked.bytes_in_trash(run) == 10
+        self.deleted(stocked, f"file://{stocked.root}/shared", 1)
+        stocked.sweep()
+
+        stocked.undelete(run)
+        stocked.cycle()
+        assert stocked.bytes_at(inner / "0" / LOST / "artifacts") == 10
+
+
+class TestRootsInRoots:
+    """What an inner root holds is judged there, and nowhere else."""
+
+    def test_inner_root_of_another_database_is_left_alone(self, stocked: World) -> None:
+        """Adopting the outer one says nothing about it."""
+        inner = stocked.root / "workspaces" / "team"
+        place = lost(stocked, f"workspaces/team/0/{LOST}/artifacts")
+        stocked.restart(roots=(str(stocked.root), str(inner)))
+        stocked.cycle()
+        marker = inner / ".mlflow-cleanup" / "owner.json"
+        told = json.loads(marker.read_text(encoding="utf-8"))
+        marker.write_text(json.dumps({**told, "ledger": "theirs"}), encoding="utf-8")
+        stocked.restart()
+        for _ in range(2):
+            plan = stocked.plan()
+            stocked.ledger.sightings.note(
+                plan.unclaimed, stocked.ledger.now(stocked.clock.read()).aged_s
+            )
+            stocked.advance(days=4)
+
+        assert [root.unseen != () for root in stocked.plan().roots] == [False, True]
+        assert stocked.plan().take == ()
+        assert stocked.bytes_at(place) == 100
+
+    def test_bytes_are_counted_once(self, stocked: World) -> None:
+        """In the innermost root, where they are taken too."""
+        inner = stocked.root / "workspaces" / "team"
+        place = lost(stocked, f"workspaces/team/0/{LOST}/artifacts")
+        stocked.restart(roots=(str(stocked.root), str(inner)))
+        stocked.cycle()
+        stocked.workplace.adopt(str(inner), alone=True)
+        stocked.restart(terms=Terms(most_share=1.0))
+        assert [root.total.bytes for root in stocked.plan().roots] == [10_000, 100]
+        wait_and_sweep(stocked)
+
+        assert not place.exists()
+        assert [item.location.root for item in stocked.items()] == [str(inner)]
+
+
 class TestShells:
     """Empty directories that MLflow's own gc leaves behind."""
 
@@ -187,6 +343,23 @@ class TestShells:
         stocked.sweep()
         assert not shell.exists()
         assert shell.parent.exists()
+
+    def test_stopped_it_removes_no_more(self, stocked: World) -> None:
+        """The step in hand is finished, the others are left for the next time."""
+        shells = [stocked.root / "0" / (letter * 32) for letter in "abc"]
+        for shell in shells:
+            shell.mkdir(parents=True)
+            os.utime(shell, (stocked.clock.wall_s, stocked.clock.wall_s))
+        stocked.advance(days=4)
+        plan = stocked.plan()
+        stocked.faults.after("remove_empty", stocked.workplace.stop.set)
+        assert len(stocked.carry_out(plan)) == 1
+        assert sum(shell.exists() for shell in shells) == 2
+
+        stocked.workplace.stop.clear()
+        results = [step.result.value for step in stocked.carry_out(plan)]
+        assert sorted(results) == ["removed", "removed", "skipped"]
+        assert not any(shell.exists() for shell in shells)
 
 
 class TestPlans:
@@ -227,6 +400,39 @@ class TestPlans:
         world.carry_out(plan)
         assert world.bytes_in_trash(run) == 10_000
 
+    def test_confirmation_holds_for_once(self, world: World) -> None:
+        """The same runs restored and lost again: somebody is asked again."""
+        run = world.run({"large": 10_000})
+        world.cycle()
+        for _ in range(2):
+            world.db.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+            plan = world.plan()
+            with pytest.raises(SweepRefused) as caught:
+                world.carry_out(plan)
+            assert world.bytes_at(run) == 10_000
+            assert world.ledger.brakes.confirm(caught.value.plan_id)
+            world.carry_out(plan)
+            assert world.bytes_in_trash(run) == 10_000
+            world.undelete(run)
+            world.cycle()
+            world.advance(seconds=1)
+
+    def test_confirmed_plan_that_was_stopped_goes_on(self, world: World) -> None:
+        """It was not done, so nobody has to be asked once more."""
+        runs = [world.run({"large": 10_000}) for _ in range(2)]
+        world.cycle()
+        world.db.execute("UPDATE runs SET lifecycle_stage = 'deleted'")
+        plan = world.plan()
+        with pytest.raises(SweepRefused) as caught:
+            world.carry_out(plan)
+        assert world.ledger.brakes.confirm(caught.value.plan_id)
+        world.workplace.stop.set()
+        assert world.carry_out(plan) == []
+
+        world.workplace.stop.clear()
+        world.carry_out(plan)
+        assert [world.bytes_in_trash(run) for run in runs] == [10_000] * 2
+
     @pytest.mark.parametrize("why", ["old", "done", "elsewhere"])
     def test_outdated_one_is_refused(self, stocked: World, why: str) -> None:
         """A plan is carried out once, within a day, on its own database."""
@@ -243,6 +449,58 @@ class TestPlans:
 
         with pytest.raises(PlanOutdated):
             stocked.carry_out(plan)
+
+    def test_takes_exactly_what_was_shown(self, stocked: World) -> None:
+        """Not what was deleted later; what fell due is purged as it would have been anyway."""
+        due, shown, later = (stocked.run({"a": size}) for size in (1, 10, 100))
+        stocked.cycle()
+        stocked.delete(due)
+        stocked.cycle()
+        stocked.delete(shown)
+        stocked.advance(days=7)
+        plan = stocked.plan()
+        stocked.delete(later)
+
+        steps = stocked.carry_out(plan)
+
+        assert [(step.result.value, step.size) for step in steps] == [("quarantined", Size(1, 10))]
+        assert stocked.bytes_in_trash(due) == 0
+        assert stocked.bytes_in_trash(shown) == 10
+        assert stocked.bytes_at(later) == 100
+
+    def test_full_cycle_tells_of_each_run_once(self, stocked: World) -> None:
+        """What it takes is its own; the ordinary cycle after it has the rest to do."""
+        due, known = (stocked.run({"a": size}) for size in (1, 10))
+        stocked.cycle()
+        stocked.delete(due)
+        stocked.cycle()
+        stocked.advance(days=7)
+        unseen = stocked.run({"a": 100})
+        stocked.delete(known, unseen)
+
+        steps = stocked.sweep()
+
+        assert sorted(step.judged.candidate.entity.id for step in steps) == [known.id, unseen.id]
+        assert [stocked.history(run) for run in (known, unseen)] == [["quarantined"]] * 2
+        assert stocked.history(due) == ["quarantined", "purged"]
+        stocked.undelete(unseen)
+        stocked.cycle()
+        assert stocked.bytes_at(unseen) == 100
+
+    def test_move_that_was_interrupted_is_settled_first(self, stocked: World) -> None:
+        """What a crash left half-way is finished before the plan is carried out."""
+        run = stocked.run({"a": 10})
+        stocked.cycle()
+        stocked.delete(run)
+        plan = stocked.plan()
+        stocked.faults.after("quarantine", crash)
+        with pytest.raises(KeyboardInterrupt):
+            stocked.carry_out(plan)
+        stocked.restart()
+
+        assert [step.result.value for step in stocked.carry_out(plan)] == ["skipped"]
+        assert stocked.states(run) == [ItemState.QUARANTINED]
+        assert stocked.bytes_in_trash(run) == 10
 
     def test_run_restored_since_is_skipped(self, stocked: World) -> None:
         """A decision may be stale, a deletion may not."""

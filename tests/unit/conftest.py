@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.site import Site
+from tests.kit.world import World
 
 
 @pytest.fixture
@@ -15,3 +16,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     yield made
     for monitor in made.monitors:
         assert monitor.stop(30)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world with an empty tracking database, seen once already."""
+    made = World.make(tmp_path / "home")
+    made.cycle()
+    yield made
+    made.close()

@@ -338,6 +338,50 @@ class TestVerbsBesideAMonitor:
         ledger.close()
 
 
+def test_ctrl_c_without_a_monitor_leaves_the_rest_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step in hand is finished, and the same command goes on."""
+    places = [deleted_model(site, number) for number in range(120)]
+    interrupts = [signal.SIGINT]
+
+    def interrupt_once(*_: object) -> None:
+        if interrupts:
+            os.kill(os.getpid(), interrupts.pop())
+
+    monkeypatch.setattr(Bar, "count", interrupt_once)
+
+    values = carry_out(site)
+
+    assert 0 < values["left"] < 120
+    assert sum(place.exists() for place in places) == values["left"]
+    assert carry_out(site)["left"] == 0
+    assert not any(place.exists() for place in places)
+
+
+@pytest.mark.parametrize("has_monitor", [False, True])
+def test_places_of_roots_that_are_not_configured_are_not_ours(
+    site: Site, *, has_monitor: bool
+) -> None:
+    """Each is told as such, and what is ours goes all the same."""
+    ours, other = deleted_model(site, 1), site.home / "other"
+    theirs = other / "0" / "models" / model_id(2) / "artifacts"
+    theirs.mkdir(parents=True)
+    (theirs / "model").write_bytes(b"x")
+    site.db.logged_model(model_id(2), str(theirs), stage="deleted")
+    wider = replace(site.settings, roots=(str(site.root), str(other)), terms=Terms(most_share=1.0))
+    with full.reading(wider) as workplace:
+        plan = look(workplace)
+    if has_monitor:
+        site.start()
+
+    values = carry_out(site, lambda _: plan)
+
+    assert (values["counts"]["quarantined"], values["counts"]["not ours"]) == (1, 1)
+    assert theirs.exists()
+    assert not ours.exists()
+
+
 def is_asked_to_stop(site: Site) -> Callable[[], bool]:
     """Tell whether any request was asked to stop."""
 

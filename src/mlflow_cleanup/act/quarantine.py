@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of, new_item_id
-from mlflow_cleanup.errors import CleanupError, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, ForeignOwner, NoRoot, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Quarantine
 from mlflow_cleanup.model.verdict import Garbage
+from mlflow_cleanup.stores.base import ArtifactStore
 
 BATCH = 50
 """Steps between two looks at the database: some milliseconds of renames, so that what is judged is
@@ -26,12 +27,16 @@ MEASURE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one step: the item, and why it was not moved, or not kept away."""
+    """What became of one step: the item, and why it was not moved, or not kept away.
+
+    `not_ours` says why its place is none of this tracking database's.
+    """
 
     step: Quarantine
     item: Item
     skipped: str | None = None
     failed: str | None = None
+    not_ours: str | None = None
 
 
 def quarantine(steps: Sequence[Quarantine], tools: Tools) -> Iterator[Taken]:
@@ -49,8 +54,8 @@ def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> list[Taken]:
     intended = [(_item(step, tools), step) for step in steps]
     tools.ledger.items.put([item for item, _ in intended], tools.now.aged_s)
     tools.refresh()
-    outcomes = Outcomes(tools)
-    taken = [_take(step, item, outcomes, tools) for item, step in intended]
+    outcomes, stores = Outcomes(tools), _MarkedStores(tools)
+    taken = [_take(step, item, outcomes, stores) for item, step in intended]
     tools.refresh()
     ends = time.monotonic() + MEASURE_S
     seen = [_look_again(result, ends, outcomes, tools) for result in taken]
@@ -58,11 +63,27 @@ def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> list[Taken]:
     return seen
 
 
-def _take(step: Quarantine, item: Item, outcomes: Outcomes, tools: Tools) -> Taken:
+class _MarkedStores:
+    """The stores of one batch, each marked as ours once, right before its first move."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self._stores: dict[str, ArtifactStore] = {}
+
+    def of(self, root: str) -> ArtifactStore:
+        """Return the store of a root; raises StoreUnreachable."""
+        if root not in self._stores:
+            store = self.tools.store_of(root)
+            store.mark()
+            self._stores[root] = store
+        return self._stores[root]
+
+
+def _take(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStores) -> Taken:
     """Move one place away, unless it turns out not to be garbage any more."""
-    verdict = tools.judge(step.candidate)
+    verdict = stores.tools.judge(step.candidate)
     if isinstance(verdict, Garbage):
-        return _move(step, item, outcomes, tools)
+        return _move(step, item, outcomes, stores)
     left = replace(item, state=ItemState.ABANDONED)
     outcomes.add(left, None)
     return Taken(step, left, skipped=str(verdict))
@@ -75,7 +96,8 @@ def _look_again(taken: Taken, ends: float, outcomes: Outcomes, tools: Tools) -> 
         return taken
     if (wanted := tools.wanted(item)) is not None:
         return replace(taken, item=put_back(item, outcomes, tools), skipped=str(wanted))
-    sized = _measured(item, ends, tools)
+    # What is purged at once is measured then.
+    sized = _measured(item, ends, tools) if tools.retention else item
     outcomes.add(sized, event_of(EventKind.QUARANTINED, sized, tools), RunState.GONE)
     return replace(taken, item=sized)
 
@@ -90,13 +112,16 @@ def _measured(item: Item, ends: float, tools: Tools) -> Item:
     return replace(item, size=size)
 
 
-def _move(step: Quarantine, item: Item, outcomes: Outcomes, tools: Tools) -> Taken:
+def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStores) -> Taken:
     """Move one item away; what did not need to, or could not, is an outcome at once."""
+    tools = stores.tools
     note = {"entity": str(item.entity), "origin": item.location.path, "reason": item.reason}
     try:
-        store = tools.store_of(item.location.root)
-        store.mark()
-        held = store.quarantine(item.location, item.id, note)
+        held = stores.of(item.location.root).quarantine(item.location, item.id, note)
+    except (NoRoot, ForeignOwner) as error:
+        left = replace(item, state=ItemState.ABANDONED, error=str(error))
+        outcomes.add(left, None)
+        return Taken(step, left, not_ours=str(error))
     except StoreUnreachable as error:
         # Not seen is not gone: the run stays orphaned and is judged again when the root is back.
         left = replace(item, state=ItemState.ABANDONED, error=str(error))

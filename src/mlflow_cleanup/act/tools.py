@@ -64,9 +64,9 @@ class Outcomes:
 
     def settle(self) -> None:
         """Make everything durable, then tell it."""
+        ledger = self.tools.ledger
         if not (self.items or self.states or self.events):
             return
-        ledger = self.tools.ledger
         with ledger.transaction():
             ledger.items.put(self.items, self.tools.now.aged_s)
             ledger.known.move(self.states)

@@ -16,6 +16,7 @@ _VERBS = {
     "watch": ("watch", "Run the monitor beside an MLflow server that runs already."),
     "status": ("status", "Show what is watched, quarantined, failed and freed."),
     "plan": ("plan", "Show every byte that MLflow no longer needs; changes nothing."),
+    "usage": ("usage", "Show where the bytes are: by kind, experiment, user and run."),
     "apply": ("apply", "Carry out a saved plan."),
     "sweep": ("sweep", "Plan and, with --apply, reclaim in one go."),
     "pin": ("pin", "Keep files whatever happens in MLflow; list what is kept so."),

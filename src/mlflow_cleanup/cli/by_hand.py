@@ -19,7 +19,7 @@ from mlflow_cleanup.errors import (
     PlanRefused,
     SweepRefused,
 )
-from mlflow_cleanup.ledger.lease import Lease, current_holder
+from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress, Requests
 from mlflow_cleanup.monitor import WAKE_FILE
@@ -64,10 +64,12 @@ def here_or_there(
     if holder is None:
         try:
             return {**here(), "done_by": "this command"}
-        except LeaseHeld as held:
-            if current_holder(settings.state_dir) is None:
+        except LeaseHeld:
+            holder = current_holder(settings.state_dir)
+            if holder is None:
                 raise  # it works with another ledger, and would not see a request in this one
-            return _by_the_holder(settings.state_dir, ask(), held.holder, watch)
+    if holder.what != MONITOR:
+        raise LeaseHeld(str(holder), str(settings.state_dir))
     return _by_the_holder(settings.state_dir, ask(), str(holder), watch)
 
 

@@ -202,6 +202,7 @@ KEYS = frozenset(
         "most_entities",
         "most_share",
         "full_cycle",
+        "checkpoint_pattern",
     ]
 )
 """The keys of the configuration file, as options are named."""

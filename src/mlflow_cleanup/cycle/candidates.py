@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
@@ -11,6 +11,7 @@ from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.model.entity import run
 from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import RunRow
 from mlflow_cleanup.model.verdict import Candidate, Gone
 
@@ -67,11 +68,36 @@ def _candidate(
         name=row.name if row else None,
         experiment_id=known.experiment_id,
         deleted_at=row.deleted_at if row else None,
-        still_writing=_still_writing(row, place, sight, workplace),
+        still_writing=_still_writing(row, place, sight.now, workplace),
     )
 
 
-def _still_writing(row: RunRow | None, place: object, sight: Sight, workplace: Workplace) -> bool:
+def vanished(sight: Sight, workplace: Workplace) -> Iterator[Candidate]:
+    """Make candidates of the known runs whose rows are gone, whether that was noticed or not."""
+    known, heads = workplace.ledger.known, sight.heads
+    lost = known.ids(RunState.ACTIVE, RunState.ORPHANED) - heads.active - heads.deleted
+    for run_id in sorted(lost):
+        if (run_ := known.get(run_id)) is not None:
+            yield _candidate(run_, None, sight, workplace)
+
+
+def still_at_work(
+    found: Iterable[Candidate], workplace: Workplace, now: Moment
+) -> frozenset[Candidate]:
+    """Return the runs that may still be written to; none where what is taken can be restored."""
+    if workplace.settings.retention:
+        return frozenset()
+    left = (Gone.DELETED, Gone.VANISHED)
+    runs = {candidate.entity.id: candidate for candidate in found if candidate.gone in left}
+    rows = workplace.tracking.rows(frozenset(runs))
+    return frozenset(
+        candidate
+        for id_, candidate in runs.items()
+        if _still_writing(rows.get(id_), candidate.place, now, workplace)
+    )
+
+
+def _still_writing(row: RunRow | None, place: object, now: Moment, workplace: Workplace) -> bool:
     """Tell whether a process may still be writing; asked only where nothing could be undone."""
     if workplace.settings.retention or not isinstance(place, Location):
         return False
@@ -83,4 +109,4 @@ def _still_writing(row: RunRow | None, place: object, sight: Sight, workplace: W
         return True
     if newest is None:
         return False
-    return sight.now.at.timestamp() - newest < QUIET_BEFORE_IRREVERSIBLE.total_seconds()
+    return now.at.timestamp() - newest < QUIET_BEFORE_IRREVERSIBLE.total_seconds()

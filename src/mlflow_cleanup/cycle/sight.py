@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
 from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.ledger.sweeps import Pin
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.item import Item
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import Heads, Snapshot
@@ -19,25 +21,30 @@ from mlflow_cleanup.observe.tracking import Wanted
 
 @dataclass(slots=True)
 class Sight:
-    """Snapshots of one cycle: verdicts are given from the last one."""
+    """Snapshots of one cycle: verdicts are given from the last one.
+
+    `listed` is what was listed right before, for those that are only going to look.
+    """
 
     workplace: Workplace
     now: Moment
     unreachable: frozenset[str] = frozenset()
     with_holdings: bool = False
+    listed: tuple[Inventory, ...] = ()
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
+    _pins: list[Pin] = field(init=False, default_factory=list)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
-        self.places = self.workplace.places()
+        self.places = self.workplace.places(self.listed)
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
         more = registry.version_claims() if registry is not None else []
-        pins = self.workplace.ledger.pins.all()
-        more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in pins]
+        self._pins = self.workplace.ledger.pins.all()
+        more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in self._pins]
         self.snapshot = self.workplace.tracking.snapshot(
             wanted,
             self.places,
@@ -48,9 +55,13 @@ class Sight:
         return self.snapshot
 
     def refresh(self) -> None:
-        """Read again unless no commit happened since; raises when claims can no longer be read."""
+        """Read again unless nothing was committed or pinned since.
+
+        Raises TrackingUnreadable when claims can no longer be read.
+        """
         version = self.workplace.probe.version()
         is_known = version is not None and version == self._version
+        is_known = is_known and self._pins == self.workplace.ledger.pins.all()
         if self.snapshot is not None and is_known and self.workplace.registry is None:
             return
         snapshot = self.look()

@@ -3,51 +3,77 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
+from mlflow_cleanup.cycle.candidates import still_at_work, vanished
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
-from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
-from mlflow_cleanup.model.entity import EntityKind
-from mlflow_cleanup.model.inventory import Inventory, Unseen
+from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
-from mlflow_cleanup.model.snapshot import Snapshot
+from mlflow_cleanup.model.shape import shape_of
+from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
-from mlflow_cleanup.stores.base import KeepGoing, Mark
+from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing
+
+Take = Callable[[ArtifactStore], Inventory]
 
 
 def list_roots(
-    workplace: Workplace, keep_going: KeepGoing, mark: Mark | None = None
+    workplace: Workplace, keep_going: KeepGoing, take: Take | None = None
 ) -> tuple[Inventory, ...]:
     """List every configured root; one that cannot be seen has an empty inventory that says so.
 
-    A root that was never there is left out: MLflow makes it with the first artifact.
+    A root that was never there is left out: MLflow makes it with the first artifact. `take` makes
+    an inventory of a store in a way of its own.
     """
     known = workplace.ledger.roots()
+
+    def in_full(store: ArtifactStore) -> Inventory:
+        listed = store.listing(None, keep_going)
+        return take_inventory(store.root, its_own(workplace, store.root, listed))
+
     return tuple(
-        _list_root(workplace, root, keep_going, mark)
+        _list_root(workplace, root, take or in_full)
         for root in real_roots(workplace.settings)
         if os.path.lexists(root) or (root in known and known[root].is_marked)
     )
 
 
-def _list_root(
-    workplace: Workplace, root: str, keep_going: KeepGoing, mark: Mark | None
-) -> Inventory:
+def _list_root(workplace: Workplace, root: str, take: Take) -> Inventory:
     try:
         store = workplace.store_of(root)
         store.check()
-        return take_inventory(root, store.listing(mark, keep_going))
-    except ForeignOwner as error:
-        return take_inventory(root, [Unseen(root, f"it belongs to {error.owner}")])
+        return take(store)
     except StoreUnreachable as error:
         return take_inventory(root, [Unseen(root, error.detail)])
+
+
+def its_own(
+    workplace: Workplace, root: str, listed: Iterable[Listed | Unseen]
+) -> Iterable[Listed | Unseen]:
+    """Leave out what is listed of roots that lie inside this one: what they hold is theirs."""
+    below = root.rstrip("/") + "/"
+    inner = [
+        tuple(other.removeprefix(below).split("/"))
+        for other in real_roots(workplace.settings)
+        if other.startswith(below)
+    ]
+    if not inner:
+        return listed
+    return (
+        one
+        for one in listed
+        if isinstance(one, Unseen) or all(one.inside[: len(names)] != names for names in inner)
+    )
 
 
 def survey(
@@ -62,16 +88,30 @@ def survey(
 
     Raises TrackingUnreadable.
     """
-    sight = Sight(workplace, now, with_holdings=True)
+    view, identity = see(workplace, inventories, now, leaves_backlog=leaves_backlog)
+    return make_sweep_plan(view, terms, workplace.settings.database, identity)
+
+
+def see(
+    workplace: Workplace,
+    inventories: tuple[Inventory, ...],
+    now: Moment,
+    *,
+    leaves_backlog: bool = False,
+) -> tuple[View, BackendIdentity]:
+    """Read all claims, now that storage was listed, as the ground for judging."""
+    sight = Sight(workplace, now, with_holdings=True, listed=inventories)
     snapshot = sight.look()
     sight.unreachable = frozenset(
         item.root for item in inventories if any(one.path == item.root for one in item.unseen)
     )
+    departed = _departed(sight, snapshot)
     view = View(
         ground=sight.ground,
         now=now,
         inventories=inventories,
-        departed=tuple(_departed(sight, snapshot)),
+        departed=departed,
+        unlisted=_unlisted(sight, departed, inventories),
         experiments=_experiments(sight, snapshot),
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
@@ -79,35 +119,66 @@ def survey(
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
-    return make_sweep_plan(view, terms, workplace.settings.database, snapshot.identity)
+    return view, snapshot.identity
 
 
-def _departed(sight: Sight, snapshot: Snapshot) -> Iterator[Candidate]:
-    for holding in snapshot.holdings.departed:
-        place = sight.places.locate(holding.text)
-        if holding.entity.kind is EntityKind.MODEL_VERSION and not _is_there(sight, place):
-            continue
-        yield Candidate(
+def _departed(sight: Sight, snapshot: Snapshot) -> tuple[Candidate, ...]:
+    gone = [
+        Candidate(
             entity=holding.entity,
-            place=place,
+            place=sight.places.locate(holding.text),
             gone=holding.gone,
             name=holding.name,
             experiment_id=holding.experiment_id,
             deleted_at=holding.deleted_at,
         )
+        for holding in snapshot.holdings.departed
+    ]
+    found = [*filter(_has_own_files, gone), *vanished(sight, sight.workplace)]
+    writing = still_at_work(found, sight.workplace, sight.now)
+    return tuple(replace(one, still_writing=True) if one in writing else one for one in found)
 
 
-def _is_there(sight: Sight, place: object) -> bool:
-    """Tell whether a version's copy is there; it would not be found in an inventory."""
+def _has_own_files(candidate: Candidate) -> bool:
+    """Tell a version's own copy from the files of a run or model, which are judged as theirs."""
+    if candidate.entity.kind is not EntityKind.MODEL_VERSION:
+        return True
+    return isinstance(candidate.place, Location) and shape_of(candidate.place.inside) is None
+
+
+def _unlisted(
+    sight: Sight, departed: Iterable[Candidate], inventories: Iterable[Inventory]
+) -> dict[Spot, Place]:
+    """Look at what left and has no listing of its own: in another's place, or a version's copy."""
+    listed = {item.root: item.places for item in inventories}
+    found = {}
+    for candidate in departed:
+        place = candidate.place
+        if not isinstance(place, Location):
+            continue
+        places, inside = listed.get(place.root, {}), place.inside
+        is_within = any(inside[:depth] in places for depth in range(1, len(inside)))
+        is_copy = candidate.entity.kind is EntityKind.MODEL_VERSION
+        if inside not in places and (is_within or is_copy):
+            look = _look_at(sight.workplace, candidate.entity, place)
+            found.update({(place.root, inside): look} if look else {})
+    return found
+
+
+def _look_at(workplace: Workplace, entity: Entity, place: Location) -> Place | None:
     try:
-        return isinstance(place, Location) and sight.workplace.store_of(place.root).exists(place)
+        store = workplace.store_of(place.root)
+        newest, size = store.newest_write(place), store.measure(place, workplace.unhurried)
     except (CleanupError, OSError):
-        return False
+        return None  # what cannot be seen is not judged
+    if newest is None or size is None:
+        return None
+    return Place(entity, place.inside, (), is_shell=False, size=size, newest=newest)
 
 
 def _experiments(sight: Sight, snapshot: Snapshot) -> frozenset[Spot]:
-    located = map(sight.places.locate, snapshot.holdings.experiments)
-    return frozenset((place.root, place.inside) for place in located if isinstance(place, Location))
+    found = map(sight.places.holder, snapshot.holdings.experiments)
+    return frozenset(spot for spot in found if spot is not None)
 
 
 def _adopted(workplace: Workplace) -> frozenset[str]:

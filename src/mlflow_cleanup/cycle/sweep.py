@@ -10,14 +10,22 @@ from datetime import datetime
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
+from mlflow_cleanup.cycle.candidates import still_at_work
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
-from mlflow_cleanup.errors import CleanupError, PlanOutdated, SweepRefused
+from mlflow_cleanup.errors import (
+    CleanupError,
+    ForeignOwner,
+    NoRoot,
+    PlanOutdated,
+    SweepRefused,
+)
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
@@ -37,7 +45,7 @@ def require_current(workplace: Workplace, plan: SweepPlan, now: datetime) -> Non
         raise PlanOutdated(plan.id, f"it was made for the database {plan.database}")
     if now - plan.made_at > PLAN_GOOD_FOR or plan.made_at > now:
         raise PlanOutdated(plan.id, f"it was made at {plan.made_at.isoformat()}")
-    if workplace.ledger.plans.is_done(plan.seal):
+    if workplace.ledger.plans.is_done(plan.stamp):
         raise PlanOutdated(plan.id, "it was carried out already")
 
 
@@ -68,7 +76,7 @@ def carry_out(
     ledger, tools = workplace.ledger, cycle.prepare()
     ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
     _require_confirmed(workplace, plan, tools.now.at)
-    ledger.plans.begin(plan.seal, tools.now.at)
+    ledger.plans.begin(plan.stamp, tools.now.at)
     steps: list[Step] = []
     is_wanted = True
 
@@ -76,11 +84,12 @@ def carry_out(
         return is_wanted and tools.keep_going()
 
     course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
-    for step in _steps(plan, course, purges=purges and not tools.retention):
+    marked = _marked(plan, workplace, tools.now)
+    for step in _steps(marked, course, purges=purges and not tools.retention):
         steps.append(step)
         is_wanted = follow(step) and is_wanted
     if keep_going():
-        ledger.plans.end(plan.seal)
+        ledger.plans.end(plan.stamp)
         ledger.brakes.settle()
     return steps
 
@@ -112,8 +121,8 @@ def known_and_unknown(workplace: Workplace, root: str) -> tuple[int, int, Size]:
 def full_cycle(
     cycle: Cycle, workplace: Workplace, on_plan: Callable[[SweepPlan], Follow]
 ) -> tuple[SweepPlan, list[Step]]:
-    """Do a whole full cycle after an ordinary one."""
-    cycle.run()
+    """Do a whole full cycle after an ordinary one that takes nothing: the plan shows what goes."""
+    cycle.run(takes=False)
     plan = look(workplace)
     return plan, carry_out(cycle, workplace, plan, on_plan(plan))
 
@@ -129,6 +138,16 @@ def _require_confirmed(workplace: Workplace, plan: SweepPlan, now: datetime) -> 
     raise SweepRefused(refusal.plan_id, refusal.reason)
 
 
+def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
+    """Mark the runs that may still be written to: a plan may be older, or not know of it."""
+    writing = still_at_work((item.candidate for item in plan.take), workplace, now)
+    take = (
+        replace(item, candidate=replace(item.candidate, still_writing=item.candidate in writing))
+        for item in plan.take
+    )
+    return replace(plan, take=tuple(take))
+
+
 def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
     """Look at an orphan's files again as well: what was written to meanwhile is in use."""
     planned = {item.place: item.newest for item in plan.take}
@@ -139,7 +158,10 @@ def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
             return verdict
         if not isinstance(place, Location):
             return verdict
-        newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        try:
+            newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        except (CleanupError, OSError) as error:
+            return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
         if newest is not None and (before is None or newest > before):
             return Keep(Kept.TOO_YOUNG)
         return verdict
@@ -179,6 +201,8 @@ def _place_of(taken: Taken) -> Location:
 def _step_of(taken: Taken, judged: Judged, tools: Tools, *, purges: bool) -> Step:
     if taken.failed:
         return Step(judged, StepResult.FAILED, taken.failed)
+    if taken.not_ours:
+        return Step(judged, StepResult.NOT_OURS, taken.not_ours)
     if taken.skipped:
         return Step(judged, StepResult.SKIPPED, taken.skipped)
     item = taken.item
@@ -204,6 +228,8 @@ def _remove_shell(shell: Judged, tools: Tools) -> Step:
         store = tools.store_of(place.root)
         store.check()
         is_gone = store.remove_empty(place)
+    except (NoRoot, ForeignOwner) as error:
+        return Step(shell, StepResult.NOT_OURS, str(error))
     except CleanupError as error:
         return Step(shell, StepResult.FAILED, str(error))
     if not is_gone:

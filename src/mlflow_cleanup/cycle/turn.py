@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from enum import Enum
 
 from mlflow_cleanup.act.purge import purge
@@ -15,16 +16,17 @@ from mlflow_cleanup.cycle.guard import admit
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.departures import Departures, compare
-from mlflow_cleanup.decide.margins import VANISHED_WINDOW
-from mlflow_cleanup.decide.planner import make_plan
+from mlflow_cleanup.decide.margins import DEFAULT_RETENTION, VANISHED_WINDOW
+from mlflow_cleanup.decide.planner import Ground, make_plan
 from mlflow_cleanup.decide.retention import due_in_s, is_due, pause_after
-from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
-from mlflow_cleanup.model.plan import Keeping, Plan
+from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import NO_REVISION, Heads
 
 
@@ -44,8 +46,10 @@ class Cycle:
         self._workplace = workplace
         self._ledger = workplace.ledger
 
-    def run(self, scope: Scope = Scope.EVERYTHING) -> None:
-        """Do one pass.
+    def run(self, scope: Scope = Scope.EVERYTHING, *, takes: bool = True) -> None:
+        """Do one pass; without `takes` what left is only learned, as a full cycle's plan shows it.
+
+        Nothing is purged then before the time that was told, whatever the retention is now.
 
         Raises TrackingUnreadable, LedgerUnwritable or PlanRefused; whatever was begun by then is
         settled, or is finished by the next pass.
@@ -63,7 +67,11 @@ class Cycle:
         recover(tools)
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
-        self._carry_out(self._plan(sight, scope), tools)
+        if takes:
+            self._carry_out(self._plan(sight, scope, sight.ground), tools)
+        else:
+            ground = replace(sight.ground, retention=self._longest_retention())
+            self._carry_out(self._without_files(self._plan(sight, scope, ground)), tools)
         upkeep.measure_sizes(self._workplace, now)
         if scope is Scope.EVERYTHING:
             upkeep.report_backlog(self._workplace, sight)
@@ -190,12 +198,32 @@ class Cycle:
         if self._workplace.settings.include_backlog:
             known.move(dict.fromkeys(known.ids(RunState.BACKLOG), RunState.ORPHANED))
 
-    def _plan(self, sight: Sight, scope: Scope) -> Plan:
+    def _longest_retention(self) -> timedelta:
+        """Return the retention, or what `trash list` goes by where that is longer."""
+        told_s = (self._ledger.watching or {}).get("retention_s")
+        told = DEFAULT_RETENTION if told_s is None else timedelta(seconds=told_s)
+        return max(told, self._workplace.settings.retention)
+
+    def _plan(self, sight: Sight, scope: Scope, ground: Ground) -> Plan:
         kept = self._ledger.known.in_state(RunState.ORPHANED)
         items = self._ledger.items.in_state(*HELD)
         if scope is Scope.CHANGES:
             items = [item for item in items if item.entity.id in sight.heads.active]
-        return make_plan(candidates.of(kept, sight, self._workplace), items, sight.ground)
+        return make_plan(candidates.of(kept, sight, self._workplace), items, ground)
+
+    def _without_files(self, plan: Plan) -> Plan:
+        """Leave in a plan only the steps of runs that have no files, which no full cycle lists."""
+        absent = tuple(step for step in plan.quarantine if not self._has_files(step))
+        return replace(plan, quarantine=absent)
+
+    def _has_files(self, step: Quarantine) -> bool:
+        place = step.candidate.place
+        if not isinstance(place, Location):
+            return True
+        try:
+            return self._workplace.store_of(place.root).exists(place)
+        except (CleanupError, OSError):
+            return True  # cannot be seen just now: it is not known to be gone
 
     def _carry_out(self, plan: Plan, tools: Tools) -> None:
         restore(plan.restore, tools)

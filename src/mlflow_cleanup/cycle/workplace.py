@@ -6,7 +6,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from mlflow_cleanup.errors import ForeignOwner, LedgerMissing, NoRoot, StoreUnre
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
@@ -46,6 +47,7 @@ class Workplace:
     """The open parts. One thread at a time works here.
 
     `stop` ends long work between two steps; `is_called` says that something more urgent came in.
+    `listers` are processes that help to list large roots: none where nobody waits for it.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class Workplace:
     clock: Callable[[], Reading] = read_clocks
     stop: threading.Event = field(default_factory=threading.Event)
     is_called: Callable[[], bool] = lambda: False
+    listers: int = 0
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
     probe: ChangeProbe = field(init=False)
@@ -67,28 +70,30 @@ class Workplace:
         self.probe = ChangeProbe(self.settings.database)
 
     @classmethod
-    def to_read(cls, settings: Settings, stop: threading.Event | None = None) -> Workplace:
+    def to_read(
+        cls, settings: Settings, stop: threading.Event | None = None, *, listers: int = 0
+    ) -> Workplace:
         """Open everything to read only; where nothing was watched yet there is no ledger."""
         try:
             ledger = Ledger.read(settings.state_dir)
         except LedgerMissing:
             ledger = Ledger.empty()
-        return cls(settings, ledger, stop=stop or threading.Event())
+        return cls(settings, ledger, stop=stop or threading.Event(), listers=listers)
 
     @property
     def fold(self) -> Callable[[str], str]:
         """The folding of paths that this system's file systems do."""
         return fold_for(platform.system())
 
-    def places(self) -> Places:
-        """Return a fresh view of where artifact URIs lead."""
+    def places(self, listed: Iterable[Inventory] = ()) -> Places:
+        """Return a fresh view of where artifact URIs lead; `listed` saves looking there again."""
         destination = self.settings.artifacts_destination
         where = Whereabouts(
             working_directory=slashed(self.settings.working_directory),
             artifacts_destination=slashed(destination) if destination else None,
             windows=platform.system() == "Windows",
         )
-        return Places(self.settings.roots, where)
+        return Places(self.settings.roots, where, {one.root: one.places for one in listed})
 
     def unhurried(self) -> bool:
         """Tell whether long work may go on."""
@@ -110,6 +115,7 @@ class Workplace:
                 is_marked=known is not None and known.is_marked,
                 tokens=self.ledger.tokens(),
                 wait=self.stop.wait,
+                listers=self.listers,
             )
         return self._stores[root]
 

@@ -29,11 +29,13 @@ def judge(candidate: Candidate, claims: ClaimIndex, soft: ClaimIndex | None = No
         return Keep(_UNPLACED[candidate.place.why], candidate.place.detail)
     if not is_own_directory(candidate.place, candidate.entity):
         return Keep(Kept.NOT_ITS_OWN, str(candidate.place))
-    if candidate.gone is Gone.RUN_DELETED and not candidate.cascade:
-        return Keep(Kept.MODEL_OF_DELETED_RUN)
     claim = claims.on(candidate.place, candidate.entity)
+    if claim is None and candidate.gone is Gone.RUN_DELETED and not candidate.cascade:
+        return Keep(Kept.MODEL_OF_DELETED_RUN)
     if claim is None and soft is not None and not candidate.cascade:
         claim = soft.on(candidate.place, candidate.entity)
+    if claim is not None and claim.holder.kind is EntityKind.PIN:
+        return Keep(Kept.PINNED, claim.holder.id)
     if claim is not None:
         return Keep(Kept.LIVE_CLAIM, str(claim.holder))
     if candidate.still_writing:

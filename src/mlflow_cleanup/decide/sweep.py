@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
 from mlflow_cleanup.decide.planner import Ground, judge_now
-from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Place
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location
@@ -20,7 +19,7 @@ from mlflow_cleanup.model.plan import (
     Terms,
     digest_of,
 )
-from mlflow_cleanup.model.shape import is_usual_experiment
+from mlflow_cleanup.model.shape import is_usual_experiment, shape_of
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
@@ -32,11 +31,12 @@ Spot = tuple[str, tuple[str, ...]]
 class View:
     """All that a full cycle saw: storage first, then the database.
 
-    `departed` are the entities that left and have, or had, bytes; `experiments` where experiments
-    lie, dead ones too; `first_seen` since when a place has been unclaimed, in ledger time;
-    `released` are ids of what an operator restored by hand, `backlog` of what had been deleted
-    before the first start, where that is to be left alone as well; `problems` say why nothing under
-    a root may count as unclaimed.
+    `departed` are the entities that left and have, or had, bytes; `unlisted` those of their places
+    that are no places of an inventory, as they lie in another's or have no shape; `experiments`
+    where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
+    ledger time; `released` are ids of what an operator restored by hand, `backlog` of what had been
+    deleted before the first start, where that is to be left alone as well; `problems` say why
+    nothing under a root may count as unclaimed.
     """
 
     ground: Ground
@@ -48,6 +48,7 @@ class View:
     adopted: frozenset[str]
     released: frozenset[str] = frozenset()
     backlog: frozenset[str] = frozenset()
+    unlisted: Mapping[Spot, Place] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,7 +62,7 @@ def make_sweep_plan(
     shells = [item for item in listed if item.candidate.gone is Gone.EMPTY]
     orphans = [item for item in listed if item.candidate.gone is Gone.ORPHAN]
     everything = [*judged, *orphans]
-    take = tuple(sorted(_garbage(everything), key=_by_size))
+    take = tuple(sorted(_each_place_once(everything), key=_by_size))
     empty = tuple(_garbage(shells))
     id_ = digest_of(None, (*take, *empty))
     return SweepPlan(
@@ -72,7 +73,7 @@ def make_sweep_plan(
         take=take,
         empty=empty,
         keep=tuple(item for item in everything if _is_worth_telling(item)),
-        roots=tuple(_summary(inventory, listed, view) for inventory in view.inventories),
+        roots=tuple(_summary(inventory, listed, known, view) for inventory in view.inventories),
         refusal=_brake(id_, take, view.inventories, terms),
         unclaimed=_unclaimed(orphans, view),
     )
@@ -80,28 +81,47 @@ def make_sweep_plan(
 
 def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
     """Judge what the database says has left; what is not there any more needs no verdict."""
-    places = {
-        (item.root, inside): place
-        for item in view.inventories
-        for inside, place in item.places.items()
-    }
+    places = {item.root: item.places for item in view.inventories}
+    around = _around(view.inventories)
     for departed in view.departed:
         is_cascade = terms.cascade_models and departed.gone is Gone.RUN_DELETED
         candidate = replace(departed, cascade=is_cascade)
         verdict = _unless_left_alone(candidate, judge_now(candidate, view.ground), view)
         if not isinstance(candidate.place, Location):
             yield Judged(candidate, verdict)
-        elif (place := places.get(_spot(candidate.place))) is not None:
+        elif isinstance(verdict, Garbage) and candidate.place.path in around:
+            yield Judged(candidate, Keep(Kept.NOT_ITS_OWN, "what others have lies in it"))
+        elif (place := _found(candidate.place, places, view)) is not None:
             yield Judged(candidate, verdict, place.size, place.newest)
-        elif candidate.entity.kind is EntityKind.MODEL_VERSION:
-            yield Judged(candidate, verdict)  # a copy has no shape by which it would be listed
+
+
+def _found(
+    place: Location, places: Mapping[str, Mapping[tuple[str, ...], Place]], view: View
+) -> Place | None:
+    """Return what was found there, listed or looked at by itself."""
+    listed = places.get(place.root, {}).get(place.inside)
+    return listed if listed is not None else view.unlisted.get(_spot(place))
+
+
+def _around(inventories: Iterable[Inventory]) -> set[str]:
+    """Name every directory around a recognised place or an artifact root."""
+    around: set[str] = set()
+    for inventory in inventories:
+        inner = [Location(inventory.root, inside).path for inside in inventory.places]
+        for path in (f"{inventory.root}/", *inner):
+            while (path := path.rpartition("/")[0]) and path not in around:
+                around.add(path)
+    return around
 
 
 def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
-    """Judge every recognised place by itself, as if nobody had left."""
+    """Judge every recognised place by itself, as if nobody had left.
+
+    Those of active runs, which are nearly all, are not worth a verdict: see `_is_in_use`.
+    """
     for inventory in view.inventories:
         for place in inventory.places.values():
-            if not _is_where_mlflow_writes(place, inventory.root, view):
+            if _is_in_use(place, view) or not _is_where_mlflow_writes(place, inventory.root, view):
                 continue
             gone = Gone.EMPTY if place.is_shell else Gone.ORPHAN
             candidate = Candidate(
@@ -116,11 +136,11 @@ def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
 
 def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:
     # A shell is judged as what it is the shell of.
-    location = candidate.place
+    location, judged = candidate.place, candidate
     if place.is_shell and isinstance(location, Location):
         location = Location(location.root, (*location.inside, "artifacts"))
-    verdict = judge_now(replace(candidate, place=location), view.ground)
-    verdict = _unless_left_alone(candidate, verdict, view)
+        judged = replace(candidate, place=location)
+    verdict = _unless_left_alone(candidate, judge_now(judged, view.ground), view)
     if isinstance(verdict, Keep):
         return verdict
     root = location.root if isinstance(location, Location) else ""
@@ -157,6 +177,11 @@ def _was_seen_before(spot: Spot, view: View) -> bool:
     return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
 
 
+def _is_in_use(place: Place, view: View) -> bool:
+    """Tell whether a place is an active run's, which `judge_now` keeps whatever else there is."""
+    return place.entity.id in view.ground.heads.active
+
+
 def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
     """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root."""
     return is_usual_experiment(place.above) or (root, place.above) in view.experiments
@@ -174,13 +199,10 @@ def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[s
     return {root: tuple(places) for root, places in found.items()}
 
 
-def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> RootSummary:
-    foreign = dict(inventory.foreign)
-    live, count = Size(), 0
-    for place in inventory.places.values():
-        if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
-            top = "/".join(place.inside[:2])
-            foreign[top] = foreign.get(top, Size()) + place.size
+def _summary(
+    inventory: Inventory, listed: Iterable[Judged], known: Container[Spot], view: View
+) -> RootSummary:
+    live, count = _in_use(inventory, known, view)
     for item in listed:
         if item.place.root == inventory.root and _is_live(item):
             live, count = live + (item.size or Size()), count + 1
@@ -189,10 +211,40 @@ def _summary(inventory: Inventory, listed: Iterable[Judged], view: View) -> Root
         inventory.total,
         live,
         count,
-        foreign,
+        _foreign(inventory, view),
         inventory.unseen,
         view.problems.get(inventory.root),
     )
+
+
+def _foreign(inventory: Inventory, view: View) -> dict[str, Size]:
+    """Add up what is nobody's that is known, by its first directories."""
+    foreign = dict(inventory.foreign)
+    for place in inventory.places.values():
+        if not _is_where_mlflow_writes(place, inventory.root, view) and place.size.files:
+            top = "/".join(place.inside[:2])
+            foreign[top] = foreign.get(top, Size()) + place.size
+    for (root, inside), place in view.unlisted.items():
+        top = "/".join(inside[:2])
+        if root == inventory.root and top in foreign and shape_of(inside) is None:
+            left = foreign[top].files - place.size.files, foreign[top].bytes - place.size.bytes
+            foreign[top] = Size(max(left[0], 0), max(left[1], 0))
+    return {top: size for top, size in foreign.items() if size.files}
+
+
+def _in_use(inventory: Inventory, known: Container[Spot], view: View) -> tuple[Size, int]:
+    """Count the bytes and places of active runs."""
+    files = size = count = 0
+    root = inventory.root
+    for place in inventory.places.values():
+        if (
+            _is_in_use(place, view)
+            and _is_where_mlflow_writes(place, root, view)
+            and (root, place.inside) not in known
+        ):
+            files, size = files + place.size.files, size + place.size.bytes
+            count += 1
+    return Size(files, size), count
 
 
 def _brake(
@@ -212,6 +264,16 @@ def _brake(
     if not reasons:
         return None
     return Refusal(plan_id, "; ".join(reasons))
+
+
+def _each_place_once(judged: Iterable[Judged]) -> Iterator[Judged]:
+    """Choose what to take: versions can share a place, which an operator may have restored."""
+    judged = list(judged)
+    done = {item.place for item in judged if item.verdict == Keep(Kept.RELEASED)}
+    for item in _garbage(judged):
+        if item.place not in done:
+            done.add(item.place)
+            yield item
 
 
 def _garbage(judged: Iterable[Judged]) -> Iterator[Judged]:

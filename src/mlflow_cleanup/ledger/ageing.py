@@ -7,6 +7,7 @@ a machine that was off cannot be told from a clock that was set.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import uuid
@@ -33,11 +34,17 @@ class Reading:
 def read_clocks() -> Reading:
     """Read the clocks of this machine, uptime including sleep where the system tells it."""
     try:
-        boot = _BOOT_ID.read_text(encoding="ascii").strip()
+        boot = _boot(_BOOT_ID)
         return Reading(time.time(), boot, time.clock_gettime(time.CLOCK_BOOTTIME))
     except (OSError, AttributeError):
         # No name for this boot: the uptime then counts within this process only.
         return Reading(time.time(), _PROCESS, time.monotonic())
+
+
+@functools.cache
+def _boot(told_in: Path) -> str:
+    """Read what this boot is called, once: no process outlives it."""
+    return told_in.read_text(encoding="ascii").strip()
 
 
 @dataclass(frozen=True, slots=True)

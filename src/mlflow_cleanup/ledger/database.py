@@ -107,7 +107,7 @@ CREATE TABLE IF NOT EXISTS pins (
     reason BLOB
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (
-    seal TEXT PRIMARY KEY,
+    stamp TEXT PRIMARY KEY,
     begun_at TEXT NOT NULL,
     is_done INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -244,9 +244,14 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
     # Read-write with query_only: a read-only connection would leave the -wal file behind.
-    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        how = "mode=rw"
+    elif path.with_name(f"{path.name}-wal").exists():
+        how = "mode=ro"  # with the writer's own files
+    else:
+        how = "mode=ro&immutable=1"  # nobody writes, and without write access none can be made
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_S, isolation_level=None
+        f"{path.absolute().as_uri()}?{how}", uri=True, timeout=_BUSY_S, isolation_level=None
     )
     connection.execute("PRAGMA query_only = ON")
     return connection

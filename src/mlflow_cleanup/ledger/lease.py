@@ -22,6 +22,9 @@ from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LedgerUnwritable
 
 LOCK_FILE = "lease.lock"
 HOLDER_FILE = "lease.json"
+MONITOR = "mlflow-cleanup monitor"
+"""What a monitor says it is: of all holders only it answers requests."""
+
 WAIT_S = 1.0
 """Long enough for a reader that only looks whether the lease is free to let go of it again."""
 

@@ -86,29 +86,30 @@ class Pins:
 
 
 class Plans:
-    """Which plans were begun, by their seals, and which are done: none is carried out twice."""
+    """Which plans were begun, by their stamps, and which are done: none is carried out twice."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
 
-    def is_done(self, seal: str) -> bool:
+    def is_done(self, stamp: str) -> bool:
         """Tell whether a plan was carried out to its end."""
         row = self._file.connection.execute(
-            "SELECT is_done FROM plans WHERE seal = ?", (seal,)
+            "SELECT is_done FROM plans WHERE stamp = ?", (stamp,)
         ).fetchone()
         return row is not None and bool(row[0])
 
-    def begin(self, seal: str, at: datetime) -> None:
+    def begin(self, stamp: str, at: datetime) -> None:
         """Take down that a plan is being carried out."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO plans (seal, begun_at) VALUES (?, ?)", (seal, at.isoformat())
+                "INSERT OR IGNORE INTO plans (stamp, begun_at) VALUES (?, ?)",
+                (stamp, at.isoformat()),
             )
 
-    def end(self, seal: str) -> None:
+    def end(self, stamp: str) -> None:
         """Take down that it was carried out to its end."""
         with self._file.transaction() as connection:
-            connection.execute("UPDATE plans SET is_done = 1 WHERE seal = ?", (seal,))
+            connection.execute("UPDATE plans SET is_done = 1 WHERE stamp = ?", (stamp,))
 
 
 class Braked(NamedTuple):

@@ -28,7 +28,8 @@ class Claim:
 
     def mentioned_ids(self) -> list[str]:
         """List the ids that stand in the text, whatever the scheme or host around them."""
-        return [*_ID.findall(self.text), *self.holder.ids()]
+        own = self.holder.ids()  # the same text, so that it is kept once
+        return [*own, *(id_ for id_ in _ID.findall(self.text) if id_ not in own)]
 
 
 @dataclass(slots=True)
@@ -48,23 +49,22 @@ class ClaimIndex:
     fold: Callable[[str], str] = str
     _by_path: dict[str, Claim] = field(init=False)
     _by_id: dict[str, Claim] = field(init=False)
-    _inner: dict[str, Claim] = field(init=False)
+    _outer: dict[str, Claim] = field(init=False)
     _sorted: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._by_path, self._by_id = {}, {}
+        self._by_path, self._by_id, self._outer = {}, {}, {}
         for claim in self.claims:
             for path in claim.paths:
                 self._by_path.setdefault(self.fold(path), claim)
             for id_ in claim.mentioned_ids():
                 self._by_id.setdefault(id_, claim)
-        inner = dict(self._by_path)
         for claim in self.containers:
             for path in claim.paths:
-                inner.setdefault(self.fold(path), claim)
+                self._outer.setdefault(self.fold(path), claim)
             for id_ in claim.mentioned_ids():
                 self._by_id.setdefault(id_, claim)
-        self._inner, self._sorted = inner, sorted(inner)
+        self._sorted = sorted([*self._by_path, *(self._outer.keys() - self._by_path.keys())])
         self.claims = self.containers = ()
 
     def on_place(self, path: str) -> Claim | None:
@@ -88,10 +88,11 @@ class ClaimIndex:
         return self._by_path.get("/")
 
     def _below(self, path: str) -> Claim | None:
-        if (claim := self._inner.get(path)) is not None:
+        if (claim := self._by_path.get(path) or self._outer.get(path)) is not None:
             return claim
         inside = path.rstrip("/") + "/"
         position = bisect_left(self._sorted, inside)
         if position < len(self._sorted) and self._sorted[position].startswith(inside):
-            return self._inner[self._sorted[position]]
+            found = self._sorted[position]
+            return self._by_path.get(found) or self._outer[found]
         return None

@@ -28,7 +28,9 @@ class Entity:
 
     def ids(self) -> tuple[str, ...]:
         """Return the id by which others can name it; versions and experiments have none alone."""
-        return (self.id,) if self.kind in _NAMED_BY_ID else ()
+        kind = self.kind
+        is_named = kind is EntityKind.RUN or kind in _NAMED_BY_ID  # looking up takes a while
+        return (self.id,) if is_named else ()
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.id}"
@@ -39,7 +41,8 @@ _NAMED_BY_ID = frozenset({EntityKind.RUN, EntityKind.LOGGED_MODEL, EntityKind.TR
 
 def plain(value: object) -> str:
     """Make text printable: a client may have put anything there, and such an id fits no place."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def run(run_id: str) -> Entity:

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlflow_cleanup.model.entity import Entity
 from mlflow_cleanup.model.item import Size
 
+_NOTHING = Size()
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+
+class Listed(NamedTuple):
     """One directory: what lies directly in it.
 
-    `size` counts its files and links; `newest` is the newest modification time among them and its
-    own (Unix seconds). `marked` is the part of `size` whose names the lister was asked to tell
-    apart.
+    `files` and `bytes` count its files and links; `newest` is the newest modification time among
+    them and its own (Unix seconds). `marked_files` and `marked_bytes` are the part of them whose
+    names the lister was asked to tell apart. A tuple of plain values, as there is one for every
+    directory.
     """
 
     inside: tuple[str, ...]
-    size: Size
+    files: int
+    bytes: int
     newest: float
     has_directories: bool
-    marked: Size = field(default_factory=Size)
+    marked_files: int = 0
+    marked_bytes: int = 0
+
+    @property
+    def size(self) -> Size:
+        """Its files and what removing them frees."""
+        return Size(self.files, self.bytes)
+
+    @property
+    def marked(self) -> Size:
+        """The part of `size` that was told apart."""
+        return Size(self.marked_files, self.marked_bytes)
 
     @property
     def is_empty(self) -> bool:
         """Tell whether nothing at all is in it."""
-        return not self.size.files and not self.has_directories
+        return not self.files and not self.has_directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +61,9 @@ class Place:
     inside: tuple[str, ...]
     above: tuple[str, ...]
     is_shell: bool
-    size: Size = field(default_factory=Size)
+    size: Size = _NOTHING
     newest: float = 0.0
-    marked: Size = field(default_factory=Size)
+    marked: Size = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)

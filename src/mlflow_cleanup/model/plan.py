@@ -125,8 +125,8 @@ class SweepPlan:
     unclaimed: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     @property
-    def seal(self) -> str:
-        """What only this very plan has: by it a plan is known to be unchanged, and carried out."""
+    def stamp(self) -> str:
+        """What only this very plan has: by it a plan is known to have been carried out."""
         return digest_of(self.made_at, self.steps)
 
     @property
@@ -143,6 +143,7 @@ class StepResult(str, Enum):
     REMOVED = "removed"
     SKIPPED = "skipped"
     FAILED = "failed"
+    NOT_OURS = "not ours"
 
 
 @dataclass(frozen=True, slots=True)

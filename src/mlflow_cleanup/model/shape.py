@@ -19,7 +19,7 @@ _HOLDERS = {
     "traces": (EntityKind.TRACE, re.compile(r"tr-[0-9a-f]{32}")),
 }
 _RUN = re.compile(r"[0-9a-f]{32}")
-_EXPERIMENT = re.compile(r"\d{1,20}")
+_LONGEST_ID = 20  # digits of an experiment's
 _WORKSPACES = "workspaces"
 
 
@@ -65,4 +65,9 @@ def is_usual_experiment(inside: Sequence[str]) -> bool:
     """Tell whether names lead to where MLflow itself puts an experiment, workspaces included."""
     if len(inside) > 1 and inside[0] == _WORKSPACES:
         inside = inside[2:]  # `workspaces/<name>`, the default workspace too
-    return len(inside) == 1 and _EXPERIMENT.fullmatch(inside[0]) is not None
+    return len(inside) == 1 and _is_number(inside[0])
+
+
+def _is_number(name: str) -> bool:
+    # Digits of other scripts are decimal too, and no id of MLflow's.
+    return name.isascii() and name.isdecimal() and len(name) <= _LONGEST_ID

@@ -25,7 +25,7 @@ from mlflow_cleanup.config import (
 from mlflow_cleanup.cycle import Workplace
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks
-from mlflow_cleanup.ledger.lease import Lease
+from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event
 from mlflow_cleanup.monitor.calls import WAKE_FILE as WAKE_FILE
@@ -64,7 +64,7 @@ class MLflowDatabaseMonitor:
         self.clock: Callable[[], Reading] = read_clocks
         self._on_event = on_event
         self._calls = Calls()
-        self._lease = Lease(self.settings.lease_places, "mlflow-cleanup monitor")
+        self._lease = Lease(self.settings.lease_places, MONITOR)
         self._threads: list[threading.Thread] = []
 
     @property

@@ -148,6 +148,8 @@ class Cleaner(threading.Thread):
 
     def _sweep(self) -> None:
         """Carry out a full cycle's plan that was made meanwhile."""
+        if not os.path.exists(self._settings.database):
+            return  # MLflow is about to make it
         ledger, clock = self._workplace.ledger, self._workplace.clock
         plan = self._full_cycles.ready(ledger.now(clock()))
         if plan is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
@@ -46,6 +46,7 @@ _NEEDED = {
 """The columns that each claiming table has in every known schema revision."""
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+_ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 
 _OF_RUN, _OF_MODEL = "runs:/", "models:/"
 _REFERRED = {
@@ -63,7 +64,10 @@ _Rows = Iterator[Row]  # which columns a row has is known where it is asked for
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was read of claims, their texts not yet resolved to paths."""
+    """What was read of claims, their texts not yet resolved to paths.
+
+    Each kind is resolved once, and let go of on the way: there may be as many as runs.
+    """
 
     claims: list[Claim]
     soft: list[Claim]
@@ -85,9 +89,12 @@ class Claimed:
         return ClaimIndex(resolved(self.soft, places), fold=fold)
 
 
-def resolved(claims: Iterable[Claim], places: Places) -> Iterator[Claim]:
-    """Add to each claim the paths that its text may mean."""
-    return (replace(claim, paths=places.claimed(claim.text)) for claim in claims)
+def resolved(claims: list[Claim], places: Places) -> Iterator[Claim]:
+    """Take claims out of the list, the first one first, with the paths that each text may mean."""
+    claims.reverse()
+    while claims:
+        claim = claims.pop()
+        yield Claim(claim.holder, claim.text, places.claimed(claim.text))
 
 
 def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
@@ -288,7 +295,8 @@ class Reader:
         query = select(*wanted).select_from(table(name))
         if where is not None:
             query = query.where(where)
-        yield from self._connection.execute(query)
+        for some in self._connection.execute(query).partitions(_ROWS_AT_ONCE):
+            yield from some
 
 
 def _text(value: object) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import NamedTuple
 
 from mlflow_cleanup.model.location import (
     RESERVED,
@@ -16,6 +18,7 @@ from mlflow_cleanup.model.location import (
     place,
     readings,
 )
+from mlflow_cleanup.model.shape import ARTIFACTS
 
 _LONGEST = 4096
 """Characters beyond which no system has a path (Linux's PATH_MAX; others have shorter ones)."""
@@ -24,14 +27,37 @@ _DEEP = 100
 """Components up to which a path is resolved step by step; hostile ones are left to the system."""
 
 
+_PLAIN_NAMES = re.compile(r"(?:mlflow-artifacts:|file://)?(?:/[0-9A-Za-z_-][0-9A-Za-z_.-]*)+")
+"""Text that can be read in one way only, and still can when plain names are added to it."""
+
+Inside = tuple[str, ...]
+
+
+class _Above(NamedTuple):
+    """What thousands of claims share: a path above their own two names, and where it really is."""
+
+    path: str
+    real: str
+    listed: Container[Inside]
+    inside: Inside
+
+
 class Places:
     """Resolves artifact URIs under the given roots; what it learns of links holds for one snapshot.
 
-    `roots` are absolute paths as configured. Looks at the file system, changes nothing.
+    `roots` are absolute paths as configured. Looks at the file system, changes nothing. `listed`
+    are places under each real root that a listing went down to, so that no link leads there.
     """
 
-    def __init__(self, roots: Sequence[str], where: Whereabouts) -> None:
+    def __init__(
+        self,
+        roots: Sequence[str],
+        where: Whereabouts,
+        listed: Mapping[str, Container[Inside]] | None = None,
+    ) -> None:
         self._where = where
+        self._listed = listed or {}
+        self._above: dict[str, tuple[_Above, ...] | None] = {}
         self._real: dict[str, str] = {}
         self._links: dict[str, bool] = {}
         spelled = {slashed(root): slashed(os.path.realpath(root)) for root in roots}
@@ -50,10 +76,57 @@ class Places:
                 return self._under(real, inside, path)
         return Unplaced(Misread.OUTSIDE_ROOTS, path)
 
+    def holder(self, uri: object) -> tuple[str, tuple[str, ...]] | None:
+        """Return the root and the names that lead to an experiment, which may be a root itself."""
+        found = self.locate(uri)
+        if isinstance(found, Location):
+            return found.root, found.inside
+        path = place(uri, self._where)
+        root = None if isinstance(path, Unplaced) else dict(self._roots).get(path)
+        return None if root is None else (root, ())
+
     def claimed(self, text: object) -> tuple[str, ...]:
         """Return every path that a live claim's text may mean, with and without links resolved."""
+        if isinstance(text, str) and (found := self._claimed_usually(text)) is not None:
+            return found
         paths = readings(text, self._where)
         return tuple(dict.fromkeys([*paths, *(self._resolve(path) for path in paths)]))
+
+    def _claimed_usually(self, text: str) -> tuple[str, ...] | None:
+        """Do the same for `…/<id>/artifacts` after plain names; None for any other text."""
+        above, _, last = text.rpartition("/")
+        above, _, name = above.rpartition("/")
+        if last != ARTIFACTS or not name.isascii() or not name.replace("-", "").isalnum():
+            return None
+        if above not in self._above:
+            self._above[above] = self._all_above(above)
+        known = self._above[above]
+        if known is None:
+            return None
+        inside = (name, ARTIFACTS)
+        paths = [f"{one.path}/{name}/{ARTIFACTS}" for one in known]
+        for one, path in zip(known, tuple(paths), strict=True):
+            if one.inside + inside not in one.listed:
+                real = self._resolve(path)
+            elif one.real == one.path:
+                continue
+            else:
+                real = f"{one.real}/{name}/{ARTIFACTS}"
+            if real not in paths:
+                paths.append(real)
+        return tuple(paths)
+
+    def _all_above(self, text: str) -> tuple[_Above, ...] | None:
+        if _PLAIN_NAMES.fullmatch(text) is None:
+            return None
+        return tuple(self._real_above(path) for path in readings(text, self._where))
+
+    def _real_above(self, path: str) -> _Above:
+        real = self._resolve(path)
+        for root, listed in self._listed.items():
+            if (inside := _inside(real, root)) is not None:
+                return _Above(path, real, listed, inside)
+        return _Above(path, real, (), ())
 
     def _under(self, root: str, inside: tuple[str, ...], path: str) -> Location | Unplaced:
         if len(path) > _LONGEST:

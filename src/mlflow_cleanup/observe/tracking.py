@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -25,16 +26,19 @@ from sqlalchemy.pool import NullPool
 
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.claim import Claim
-from mlflow_cleanup.model.entity import plain
+from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.holding import Holdings
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
+from mlflow_cleanup.model.usage import Owners
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.holdings import read_holdings
+from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+_ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 _ANCHORS = 16
 
 Wanted = Callable[[Heads], Collection[str]]
@@ -96,6 +100,11 @@ class TrackingDatabase:
             soft_claims=claimed.soft_index(places, fold),
             holdings=holdings,
         )
+
+    def owners(self, wanted: Mapping[EntityKind, AbstractSet[str]]) -> Owners:
+        """Read whose the given entities are."""
+        with self._read() as (connection, layout):
+            return read_owners(connection, layout, wanted)
 
     def version_claims(self) -> list[Claim]:
         """Read the claims of the registered model versions alone, not yet resolved to paths."""
@@ -178,7 +187,8 @@ def _heads(connection: Connection) -> Heads:
 def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
     run_id: ColumnElement[Any] = column("run_uuid")
     query = select(run_id).select_from(table("runs")).where(where)
-    return frozenset(plain(row[0]) for row in connection.execute(query))
+    found = connection.execute(query).partitions(_ROWS_AT_ONCE)
+    return frozenset(plain(row[0]) for some in found for row in some)
 
 
 def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,7 +20,6 @@ from mlflow_cleanup.model.plan import (
     Step,
     StepResult,
     SweepPlan,
-    digest_of,
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
@@ -26,14 +27,15 @@ from mlflow_cleanup.report.text import minute, printable, size_text, table
 
 FORMAT = 1
 _LARGEST = 10
+_TOLD_EACH = (StepResult.FAILED, StepResult.SKIPPED, StepResult.NOT_OURS)
+_COLUMNS = ["what", "size", "deleted"]
 
 
 def plan_values(plan: SweepPlan) -> dict[str, Any]:
     """Return a plan as JSON values; `plan_from` reads them back."""
-    return {
+    values = {
         "format": FORMAT,
         "id": plan.id,
-        "seal": plan.seal,
         "made_at": plan.made_at.isoformat(),
         "database": plan.database,
         "anchors": dict(plan.identity.anchors),
@@ -51,6 +53,7 @@ def plan_values(plan: SweepPlan) -> dict[str, Any]:
         },
         "bytes": sum(item.size.bytes for item in plan.take if item.size),
     }
+    return {**values, "seal": _seal_of(values)}
 
 
 def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
@@ -66,13 +69,13 @@ def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
             identity=BackendIdentity(dict(told["anchors"])),
             take=tuple(map(_judged_from, told["take"])),
             empty=tuple(map(_judged_from, told["empty"])),
-            refusal=Refusal(str(told["id"]), str(refused["reason"])) if refused else None,
+            refusal=Refusal(refused["plan_id"], refused["reason"]) if refused else None,
             unclaimed={
                 str(root): tuple(tuple(map(str, place)) for place in places)
                 for root, places in told["unclaimed"].items()
             },
         )
-        is_whole = plan.seal == told["seal"] and plan.id == digest_of(None, plan.steps)
+        is_whole = told["seal"] == _seal_of(told)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadUsage(f"this is no plan of mlflow-cleanup: {error!r}") from error
     if not is_whole:
@@ -88,7 +91,7 @@ def plan_text(plan: SweepPlan, *, everything: bool = False) -> str:
         _largest(plan.take, everything=everything),
         f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
         _by_reason("Left MLflow, but stays", plan.keep),
-        _largest(plan.keep, everything=True, head="Stays:") if everything else "",
+        _stays(plan.keep) if everything else "",
         *map(_root_text, plan.roots),
         _refusal_text(plan.refusal),
     ]
@@ -122,7 +125,7 @@ def steps_text(values: Mapping[str, Any]) -> str:
     lines += [
         f"  {step['result']}: {step['entity']} at {step['path']}: {step['detail']}"
         for step in values["steps"]
-        if step["result"] in (StepResult.FAILED.value, StepResult.SKIPPED.value)
+        if StepResult(step["result"]) in _TOLD_EACH
     ]
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
@@ -159,23 +162,40 @@ def _by_reason(head: str, judged: Iterable[Judged]) -> str:
     return f"{head}:\n{table(['what', 'why', 'count', 'size'], rows)}" if rows else ""
 
 
-def _largest(judged: Sequence[Judged], *, everything: bool, head: str = "") -> str:
+def _largest(judged: Sequence[Judged], *, everything: bool) -> str:
     shown = sorted(judged, key=lambda item: -_bytes([item]))
     shown = shown if everything else shown[:_LARGEST]
-    rows = [
-        [
-            printable(f"{item.candidate.entity}" + (f' "{name}"' if name else "")),
-            size_text(_bytes([item])) if item.size else "?",
-            minute(item.candidate.deleted_at) if item.candidate.deleted_at else "-",
-            printable(str(item.candidate.place)),
-        ]
-        for item in shown
-        for name in [item.candidate.name]
+    rows = [[*_what(item), _where(item)] for item in shown]
+    title = "All of it:" if everything else "The largest:"
+    return f"{title}\n{table([*_COLUMNS, 'where'], rows)}" if rows else ""
+
+
+def _stays(judged: Iterable[Judged]) -> str:
+    """List what is kept, each with its own reason: who claims it, above all."""
+    shown = sorted(judged, key=lambda item: -_bytes([item]))
+    rows = [[*_what(item), _why(item), _where(item)] for item in shown]
+    return f"Stays:\n{table([*_COLUMNS, 'why', 'where'], rows)}" if rows else ""
+
+
+def _what(item: Judged) -> list[str]:
+    candidate = item.candidate
+    name = f' "{candidate.name}"' if candidate.name else ""
+    return [
+        printable(f"{candidate.entity}{name}"),
+        size_text(_bytes([item])) if item.size else "?",
+        minute(candidate.deleted_at) if candidate.deleted_at else "-",
     ]
-    if not rows:
-        return ""
-    title = head or ("All of it:" if everything else "The largest:")
-    return f"{title}\n{table(['what', 'size', 'deleted', 'where'], rows)}"
+
+
+def _why(item: Judged) -> str:
+    # Where there is no place, the detail is what stands there instead.
+    is_placed = isinstance(item.candidate.place, Location)
+    return printable(str(item.verdict) if is_placed else item.verdict.reason.value)
+
+
+def _where(item: Judged) -> str:
+    place = item.candidate.place
+    return printable(str(place) if isinstance(place, Location) else place.detail)
 
 
 def _root_text(root: RootSummary) -> str:
@@ -208,6 +228,12 @@ def _refusal_text(refusal: Refusal | None) -> str:
 
 def _bytes(items: Iterable[Judged]) -> int:
     return sum(item.size.bytes for item in items if item.size)
+
+
+def _seal_of(values: Mapping[str, Any]) -> str:
+    """Sum up all that a plan says: what is looked at again goes by its times and refusals too."""
+    whole = {name: value for name, value in values.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 def _judged_values(item: Judged) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class ArtifactStore(Protocol):
         """Look where an item's bytes are."""
         ...
 
+    def held_ids(self) -> frozenset[str]:
+        """Name every item of which the trash holds something, known to the ledger or not."""
+        ...
+
     def tidy(self, item: Item) -> None:
         """Remove what an interrupted step left empty; whatever holds bytes stays."""
         ...
@@ -105,7 +109,15 @@ class ArtifactStore(Protocol):
     def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
         """Yield every directory under the root, our own excepted, and what could not be seen.
 
-        `mark` tells file names apart, see `Listed.marked`. Stops when told to.
+        `mark` tells file names apart, see `Listed.marked`. Told to stop, it ends with the root as
+        not seen: what was not listed is not known.
+        """
+        ...
+
+    def own_listing(self, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """Yield in the same way what lies in our own directory, which `listing` leaves out.
+
+        `inside` is `(item id, …)` for what an item holds, and empty for everything else.
         """
         ...
 

@@ -15,6 +15,7 @@ from mlflow_cleanup.ledger.ageing import read_clocks
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.report.status import status_values, trash_values
 from tests.kit.tracking_db import TrackingFile, run_id
 from tests.kit.values import item
@@ -196,6 +197,19 @@ def test_the_doctor_tells_what_is_bad(home: Path) -> None:
 
     assert said.exit_code == 3
     assert "BAD   database" in said.stdout
+
+
+def test_the_doctor_finds_what_the_ledger_does_not_know(home: Path) -> None:
+    """After the ledger came back from a backup, newer items of the trash are nobody's."""
+    trash = home / "mlartifacts" / RESERVED / "trash"
+    (trash / "0123456789abcdef" / "content").mkdir(parents=True)
+    Ledger.open(home / RESERVED).close()
+
+    said = say("doctor")
+
+    assert said.exit_code == 3
+    assert "holds 1 item(s) that the ledger does not know" in said.stdout
+    assert f"{trash}/ITEM/origin.json" in said.stdout
 
 
 def test_the_command_is_a_module_too(home: Path) -> None:

@@ -19,6 +19,7 @@ from mlflow_cleanup.cli.options import (
     state_dir_of,
 )
 from mlflow_cleanup.cli.sweep import sweep
+from mlflow_cleanup.cli.usage import usage
 from mlflow_cleanup.cli.watch import watch
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
@@ -380,7 +381,7 @@ def test_a_store_that_cannot_be_watched_is_refused_without_its_password(uri: str
 
 def test_every_key_of_the_file_is_an_option_and_the_other_way_round() -> None:
     """What can be said on the command line can be said in the file."""
-    every = [*beside.params, *sweep.params, *watch.params]
-    options = {param.name for param in every if param.expose_value} - {"is_real", "as_json"}
+    every = [*beside.params, *sweep.params, *watch.params, *usage.params]
+    options = {param.name for param in every if param.expose_value and param.envvar}
 
     assert options == KEYS

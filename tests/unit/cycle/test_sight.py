@@ -4,6 +4,7 @@ import pytest
 
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.errors import TrackingUnreadable
+from tests.kit.values import NOW
 from tests.kit.world import World
 
 
@@ -30,6 +31,18 @@ def test_every_commit_is_seen(world: World, sight: Sight) -> None:
         change(run)
         sight.refresh()
         assert (run.id in sight.heads.active) is is_active
+
+
+def test_every_pin_is_seen(world: World, sight: Sight) -> None:
+    """A pin is set in the ledger, where no commit to the tracking database tells of it."""
+    sight.look()
+    for change, is_claimed in (
+        (lambda: world.ledger.pins.add(["/srv/kept"], NOW, None), True),
+        (lambda: world.ledger.pins.remove(["/srv/kept"]), False),
+    ):
+        change()
+        sight.refresh()
+        assert (sight.ground.claims.on_place("/srv/kept/model") is not None) is is_claimed
 
 
 def test_commit_right_after_the_read_began_is_not_missed(

@@ -6,7 +6,7 @@ from mlflow_cleanup.decide.garbage import is_own_directory, judge
 from mlflow_cleanup.model.claim import Claim, ClaimIndex
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.location import Location, Misread, Unplaced
-from mlflow_cleanup.model.verdict import Garbage, Gone, Keep, Kept
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept
 from tests.kit.tracking_db import run_id
 from tests.kit.values import NOW, candidate, claim_on, location
 
@@ -30,6 +30,13 @@ def test_a_pinned_run_is_kept_whatever_its_place() -> None:
 
     assert judge(candidate(1), index) == Keep(Kept.PINNED)
     assert judge(candidate(1, Unplaced(Misread.REMOTE, "s3://b")), index) == Keep(Kept.PINNED)
+
+
+def test_a_pinned_place_is_kept_as_pinned() -> None:
+    """A path that an operator pinned is named as that, not as something that MLflow knows."""
+    pin = Claim(Entity(EntityKind.PIN, "/srv"), "/srv", (location(1).root,))
+
+    assert judge(candidate(1), ClaimIndex([pin])) == Keep(Kept.PINNED, "/srv")
 
 
 @pytest.mark.parametrize("why", list(Misread))
@@ -115,3 +122,18 @@ def test_a_run_that_may_still_be_writing_is_kept() -> None:
 
     assert judge(writing, NOBODY) == Keep(Kept.STILL_WRITING)
     assert judge(writing, ClaimIndex([claim_on(1)])) == Keep(Kept.LIVE_CLAIM, "logged model m-1")
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+def test_model_of_a_deleted_run_that_a_version_uses_is_never_offered(*, cascade: bool) -> None:
+    """`--cascade models` is named as the way to take it only where it would take it."""
+    model = Entity(EntityKind.LOGGED_MODEL, f"m-{ID}")
+    place = Location(location(1).root, ("0", "models", model.id, "artifacts"))
+    version = Claim(Entity(EntityKind.MODEL_VERSION, "net version 1"), "", (place.path,))
+    left = Candidate(model, place, Gone.RUN_DELETED, cascade=cascade)
+
+    assert judge(left, ClaimIndex([version])) == Keep(
+        Kept.LIVE_CLAIM, "model version net version 1"
+    )
+    expected = Garbage(Gone.RUN_DELETED) if cascade else Keep(Kept.MODEL_OF_DELETED_RUN)
+    assert judge(left, NOBODY) == expected

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -15,7 +16,9 @@ from mlflow_cleanup.decide.planner import (
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Misread, Unplaced
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
+from mlflow_cleanup.model.snapshot import RunRow
 from mlflow_cleanup.model.verdict import Garbage, Gone, Keep, Kept
+from tests.kit.tracking_db import run_id
 from tests.kit.values import NOW, candidate, claim_on, ground, item, location
 
 DAY_S = 86_400.0
@@ -149,3 +152,48 @@ def test_a_rest_whose_run_is_gone_again_is_held_anew() -> None:
     assert not is_unclaimed_rest(item(1, ItemState.CONFLICT), ground(pinned=(1,)))
     assert not is_unclaimed_rest(item(1, ItemState.CONFLICT, by_hand=True), ground())
     assert not is_unclaimed_rest(item(1), ground())
+
+
+def departed(number: int, deleted_ms: int | None) -> dict[str, RunRow]:
+    """Return a deleted run's row, as read in the same look."""
+    id_ = run_id(number)
+    return {id_: RunRow(id_, "0", None, "deleted", deleted_ms=deleted_ms)}
+
+
+NOW_MS = int(NOW.timestamp() * 1_000)
+LATER = NOW + timedelta(days=5)
+
+
+@pytest.mark.parametrize(
+    ("state", "then", "now_ms", "is_anew"),
+    [
+        (ItemState.QUARANTINED, NOW, NOW_MS + 5 * 86_400_000, True),
+        (ItemState.QUARANTINED, LATER, NOW_MS, True),  # whatever the clocks said in between
+        (ItemState.QUARANTINED, NOW, NOW_MS, False),
+        (ItemState.QUARANTINED, NOW, None, False),
+        (ItemState.QUARANTINED, None, NOW_MS, False),
+        (ItemState.PURGING, NOW, NOW_MS + 1, False),
+    ],
+)
+def test_what_was_deleted_once_more_is_held_again(
+    state: ItemState, then: datetime | None, now_ms: int | None, *, is_anew: bool
+) -> None:
+    """Another time of deletion in MLflow means a restore in between; half purged is past that."""
+    due, other = item(1, state, deleted_at=then), item(2, deleted_at=NOW)
+    now = replace(ground(aged_s=9 * DAY_S), departed=departed(1, now_ms) | departed(2, NOW_MS))
+
+    plan = make_plan([], [due, other], now)
+
+    if is_anew:
+        row = now.departed[run_id(1)]
+        assert plan == Plan(hold_again=(replace(due, deleted_at=row.deleted_at),), purge=(other,))
+    else:
+        assert plan == Plan(purge=(due, other))
+
+
+def test_what_is_not_due_yet_is_not_looked_at() -> None:
+    """Only the purge that would come now is put off: until then there is time to notice."""
+    held = item(1, deleted_at=NOW, quarantined_s=9 * DAY_S)
+    now = replace(ground(aged_s=9 * DAY_S), departed=departed(1, NOW_MS + 1_000))
+
+    assert make_plan([], [held], now) == Plan()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mlflow_cleanup.errors import LedgerMissing, LedgerUnwritable
 from mlflow_cleanup.ledger.database import FILE, FORMAT, LedgerFile, to_blob, to_text
+from tests.kit.children import as_nobody
 
 
 def facts(file: LedgerFile) -> dict[str, str]:
@@ -131,6 +132,34 @@ def test_reader_leaves_no_file_behind(file: LedgerFile, state_dir: Path) -> None
     reader.close()
 
     assert [path.name for path in state_dir.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["closed", "a writer at work"])
+def test_reader_without_write_access_reads_all_the_same(*, is_open: bool) -> None:
+    """Another user's ledger: the latest commit is seen, and nothing is made beside it."""
+
+    def body(top: Path) -> None:
+        state_dir = top / "state"
+        writer = LedgerFile.open_to_write(state_dir)
+        with writer.transaction() as connection:
+            connection.execute("INSERT INTO facts VALUES ('telling', '1')")
+        if not is_open:
+            writer.close()
+        beside = sorted(state_dir.iterdir())
+        modes = {path: path.stat().st_mode for path in (*beside, state_dir)}
+        for path in modes:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+
+        reader = LedgerFile.open_to_read(state_dir)
+        assert facts(reader)["telling"] == "1"
+        reader.close()
+
+        assert sorted(state_dir.iterdir()) == beside
+        for path, mode in modes.items():
+            path.chmod(mode)
+        writer.close()
+
+    as_nobody(body)
 
 
 def test_reader_sees_what_a_writer_committed_meanwhile(file: LedgerFile, state_dir: Path) -> None:

@@ -107,6 +107,24 @@ def test_a_trace_claims_its_artifacts_until_its_rows_are_gone(claims: Claims) ->
     assert claims.at("0/traces/tr-1") is None
 
 
+def test_an_archived_trace_claims_both_its_places(claims: Claims) -> None:
+    """Where its artifacts were and where they were archived to, whichever of them is left."""
+    claims.db.trace("tr-1", "mlflow-artifacts:/0/traces/tr-1/artifacts")
+    claims.db.insert(
+        "trace_tags",
+        request_id="tr-1",
+        key="mlflow.trace.archiveLocation",
+        value="mlflow-artifacts:/archive/tr-1",
+    )
+    trace = Entity(EntityKind.TRACE, "tr-1")
+    assert claims.holder_at("0/traces/tr-1/artifacts") == trace
+    assert claims.holder_at("archive/tr-1/part") == trace
+
+    claims.db.execute("DELETE FROM trace_tags WHERE key = 'mlflow.artifactLocation'")
+    assert claims.holder_at("archive") == trace
+    assert claims.at("0/traces/tr-1/artifacts") is None
+
+
 def test_other_tags_of_a_trace_claim_nothing(claims: Claims) -> None:
     """Only the tag that says where a trace's artifacts are is a claim."""
     claims.db.trace("tr-1", "mlflow-artifacts:/0/traces/tr-1/artifacts")
@@ -284,6 +302,34 @@ def test_a_tag_on_an_experiment_pins_its_runs(claims: Claims) -> None:
 
     claims.db.execute("UPDATE experiment_tags SET value = 'false'")
     assert claims.snapshot().claims.pinned == frozenset()
+
+
+def test_the_place_of_what_is_pinned_is_claimed(claims: Claims) -> None:
+    """A deleted run or experiment that is pinned keeps all that lies at its place."""
+    claims.db.experiment("1", "mlflow-artifacts:/elsewhere", stage="deleted")
+    claims.db.run(ID, "mlflow-artifacts:/theirs/deep", stage="deleted")
+    assert claims.at("theirs") is None
+    assert claims.at("elsewhere/model") is None
+
+    claims.db.tag(ID, KEEP_TAG, "yes")
+    claims.db.tag_experiment(1, KEEP_TAG, "yes")
+
+    assert claims.holder_at("theirs") == run(ID)
+    assert claims.holder_at("theirs/deep/model") == run(ID)
+    assert claims.holder_at("elsewhere/model") == Entity(EntityKind.EXPERIMENT, "1")
+
+
+def test_a_pinned_run_keeps_its_models(claims: Claims) -> None:
+    """What a pinned run logged is pinned with it, deleted or not; another run's is not."""
+    for model, source in (("m-1", ID), ("m-2", OTHER)):
+        claims.db.logged_model(model, "s3://bucket", stage="deleted")
+        claims.db.execute(
+            "UPDATE logged_models SET source_run_id = ? WHERE model_id = ?", source, model
+        )
+    claims.db.run(ID, stage="deleted")
+    claims.db.tag(ID, KEEP_TAG, "yes")
+
+    assert claims.snapshot().claims.pinned == {run(ID), Entity(EntityKind.LOGGED_MODEL, "m-1")}
 
 
 def test_other_tags_pin_nothing(claims: Claims) -> None:

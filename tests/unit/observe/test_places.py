@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlflow_cleanup.model.location import Location, Misread, Unplaced, Whereabouts
+from mlflow_cleanup.model.location import Location, Misread, Unplaced, Whereabouts, readings
 from mlflow_cleanup.observe.places import Places, fold_for, slashed
+
+RUN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
@@ -289,3 +291,83 @@ def test_relative_paths_are_made_absolute(home: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(home)
 
     assert slashed("art/../art/0") == f"{home}/art/0"
+
+
+PLAIN = st.text("abz09_-", min_size=1, max_size=4)
+ODD = st.sampled_from(["", ".", "..", "a%20b", "a b", "ä", "a?b", "a#b", "a\\b", "a:b", ".x", "x."])
+SCHEMES = st.sampled_from(
+    [
+        *("", "/", "//", "file:", "file:/", "file://", "file:///", "file://host/", "FILE:/"),
+        *("mlflow-artifacts:", "mlflow-artifacts:/", "mlflow-artifacts://host/"),
+        "http://h/api/2.0/mlflow-artifacts/artifacts/",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    scheme=SCHEMES,
+    above=st.lists(PLAIN | ODD, max_size=3),
+    name=PLAIN | ODD,
+    twice=st.booleans(),
+    destination=st.sampled_from(["/art", "/", None]),
+)
+def test_usual_claims_are_read_as_all_others_are(
+    scheme: str, above: list[str], name: str, twice: bool, destination: str | None
+) -> None:
+    """The short way for `…/<id>/artifacts` finds the very paths that the long way does."""
+    where = Whereabouts("/home/me", destination)
+    text = scheme + "/".join([*above, name, "artifacts"])
+    found = Places(["/art"], where)
+    if twice:  # what is above is known by then
+        found.claimed(text.removesuffix(f"{name}/artifacts") + "other/artifacts")
+
+    assert found.claimed(text) == tuple(dict.fromkeys(readings(text, where)))
+
+
+@pytest.mark.parametrize("link", ["1", f"1/{RUN}", f"1/{RUN}/artifacts"])
+def test_claim_through_a_link_holds_what_it_leads_to(tmp_path: Path, link: str) -> None:
+    """Wherever on the way of a usual claim a link is: both ends are claimed."""
+    home = tmp_path.resolve()
+    (home / "beside" / RUN / "artifacts").mkdir(parents=True)
+    target = {0: "", 1: RUN, 2: f"{RUN}/artifacts"}[link.count("/")]
+    (home / "art" / link).parent.mkdir(parents=True)
+    (home / "art" / link).symlink_to(home / "beside" / target)
+
+    found = places(home).claimed(f"mlflow-artifacts:/1/{RUN}/artifacts")
+
+    assert found == (f"{home}/art/1/{RUN}/artifacts", f"{home}/beside/{RUN}/artifacts")
+
+
+def test_what_was_listed_is_not_looked_at_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing follows no link, so nothing that it went down to is behind one."""
+    where = Whereabouts(str(home), f"{home}/art")
+    listed = {f"{home}/art": {("0", "run", "artifacts")}}
+    looked = []
+    is_link = os.path.islink
+
+    def islink(path: str) -> bool:
+        looked.append(path)
+        return is_link(path)
+
+    monkeypatch.setattr(os.path, "islink", islink)
+    found = Places([f"{home}/art"], where, listed)
+
+    assert found.claimed("mlflow-artifacts:/0/run/artifacts") == (f"{home}/art/0/run/artifacts",)
+    assert f"{home}/art/0/run/artifacts" not in looked
+    assert found.claimed("mlflow-artifacts:/0/new/artifacts") == (f"{home}/art/0/new/artifacts",)
+    assert f"{home}/art/0/new/artifacts" in looked
+
+
+def test_root_reached_by_a_link_is_claimed_under_both_spellings(home: Path) -> None:
+    """What was listed under a root's real path is claimed under the configured one too."""
+    (home / "link").symlink_to("art")
+    where = Whereabouts(str(home), f"{home}/link")
+    found = Places([f"{home}/link"], where, {f"{home}/art": {("0", "run", "artifacts")}})
+
+    assert found.claimed("mlflow-artifacts:/0/run/artifacts") == (
+        f"{home}/link/0/run/artifacts",
+        f"{home}/art/0/run/artifacts",
+    )

@@ -18,7 +18,7 @@ SINCE = {
     "1.27": CLAIMING,
     "2.10": CLAIMING | {"datasets", "inputs"},
     "2.14": CLAIMING | {"datasets", "inputs", *TRACES},
-    "3.0": CLAIMING | {"datasets", "inputs", *TRACES, "logged_models"},
+    "3.0": CLAIMING | {"datasets", "inputs", *TRACES, "logged_models", "logged_model_tags"},
 }
 
 
@@ -29,7 +29,7 @@ def number(version: str) -> tuple[int, ...]:
 
 @VERSIONS
 def test_the_tables_of_every_release_are_found(tmp_path: Path, version: str) -> None:
-    """A release's claiming tables are seen with their columns, and its revision is a known one."""
+    """A release's tables that matter here are seen with their columns, its revision is known."""
     db = TrackingFile.make(tmp_path / "mlflow.db", version)
 
     layout = TrackingDatabase(str(db.path)).layout()

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from mlflow_cleanup.model.entity import run
+from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.report.lines import PREFIX, line_of, sentence_of
@@ -51,6 +51,12 @@ def event(kind: EventKind, **more: object) -> Event:
         (event(EventKind.FORGOTTEN, detail="why"), ["forgotten", "no file was touched", "why"]),
         (event(EventKind.RECOVERED), ["run abc", "interrupted"]),
         (event(EventKind.ADOPTED, detail="/art"), ["/art", "belongs to this database"]),
+        (event(EventKind.MOVED, detail="/a is now /b"), ["/a is now /b", "trash came along"]),
+        (event(EventKind.SWEPT, detail="3 quarantined"), ["full cycle: 3 quarantined"]),
+        (
+            event(EventKind.BRAKED, item_id="1f2e", detail="too much"),
+            ["REFUSED plan 1f2e", "too much", "Nothing was moved", "confirm 1f2e`"],
+        ),
     ],
     ids=lambda value: value.kind.value if isinstance(value, Event) else "",
 )
@@ -100,3 +106,28 @@ def test_a_line_begins_with_the_local_time() -> None:
     line = line_of(event(EventKind.STOPPED))
 
     assert line == f"{PREFIX} {AT.astimezone():%H:%M:%S} | the monitor has stopped"
+
+
+@pytest.mark.parametrize(
+    ("entity", "way_back"),
+    [
+        (run("abc"), "To get them back: Restore in MLflow, or `mlflow-cleanup restore abc`"),
+        (Entity(EntityKind.LOGGED_MODEL, "m-1"), "To get them back: `mlflow-cleanup restore m-1`"),
+        (
+            Entity(EntityKind.MODEL_VERSION, "a `b` version 1"),
+            "To get them back: `mlflow-cleanup restore item-7`",
+        ),
+    ],
+    ids=lambda value: value.kind.value if isinstance(value, Entity) else "",
+)
+def test_the_way_back_is_one_that_there_is(entity: Entity, way_back: str) -> None:
+    """MLflow restores runs only, and a registered model's name is no word for a command line."""
+    told = event(EventKind.QUARANTINED, entity=entity, due_at=DUE, item_id="item-7")
+
+    assert sentence_of(told).endswith(way_back)
+
+
+def test_every_kind_of_event_is_told() -> None:
+    """A kind without a sentence would end the monitor's thread."""
+    for kind in EventKind:
+        assert sentence_of(event(kind, item_id="1f2e", detail="why"))

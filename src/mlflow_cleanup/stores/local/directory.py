@@ -12,13 +12,15 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO, Protocol
 
 from mlflow_cleanup.errors import UnsafePlace
 
 HAS_DIR_FD = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd
-_OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
+OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
+"""Opens directories only, and no links; as far as the system knows the difference."""
+
 _SEPARATORS = "/\x00" + (os.sep if os.sep != "/" else "")
 _SMALL = 1 << 16
 _REPARSE_POINT = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: links and junctions on Windows
@@ -46,6 +48,10 @@ class Directory(Protocol):
 
     def scan(self) -> Iterator[os.DirEntry[str]]:
         """Iterate over the children, in no order."""
+        ...
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        """Do the same for loops in which each call counts; to be left by `with`."""
         ...
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
@@ -80,6 +86,10 @@ class Directory(Protocol):
         """Write a child file whole, durably, in place of what was there."""
         ...
 
+    def note(self, name: str, content: bytes) -> None:
+        """Write a new child file, without waiting for the disk."""
+        ...
+
 
 class DescriptorDirectory:
     """A directory held by its file descriptor."""
@@ -94,9 +104,9 @@ class DescriptorDirectory:
         os.close(self.fd)
 
     def open(self, name: str) -> DescriptorDirectory:
-        path = os.path.join(self.path, name)
+        path = f"{self.path.rstrip('/')}/{name}"
         try:
-            return DescriptorDirectory(os.open(name, _OPEN_FLAGS, dir_fd=self.fd), path)
+            return DescriptorDirectory(os.open(name, OPEN_FLAGS, dir_fd=self.fd), path)
         except OSError as error:
             _raise_if_unsafe(self, name, error)
             raise
@@ -110,6 +120,9 @@ class DescriptorDirectory:
     def scan(self) -> Iterator[os.DirEntry[str]]:
         with os.scandir(self.fd) as entries:
             yield from entries
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        return os.scandir(self.fd)
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
         os.mkdir(name, mode, dir_fd=self.fd)
@@ -154,6 +167,10 @@ class DescriptorDirectory:
             _drop(self, fresh)
             raise
 
+    def note(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        _write(os.open(name, flags, 0o644, dir_fd=self.fd), content)
+
 
 class PathDirectory:
     """A directory known by its path, for systems without descriptors of directories."""
@@ -181,6 +198,9 @@ class PathDirectory:
     def scan(self) -> Iterator[os.DirEntry[str]]:
         with os.scandir(self.path) as entries:
             yield from entries
+
+    def entries(self) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        return os.scandir(self.path)
 
     def mkdir(self, name: str, mode: int = 0o777) -> None:
         os.mkdir(self._join(name), mode)
@@ -218,6 +238,10 @@ class PathDirectory:
             _drop(self, f"{name}.new")
             raise
 
+    def note(self, name: str, content: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        _write(os.open(self._join(name), flags, 0o644), content)
+
     def _join(self, name: str) -> str:
         return os.path.join(self.path, name)
 
@@ -225,7 +249,7 @@ class PathDirectory:
 def open_root(path: str, *, by_descriptor: bool = HAS_DIR_FD) -> Directory:
     """Open an artifact root by its real path; raises OSError when it cannot be."""
     if by_descriptor:
-        return DescriptorDirectory(os.open(path, _OPEN_FLAGS), path)
+        return DescriptorDirectory(os.open(path, OPEN_FLAGS), path)
     if not is_plain_directory(os.lstat(path)):
         raise NotADirectoryError(path)
     os.scandir(path).close()  # raises when it may not be read
@@ -242,9 +266,7 @@ def descend(start: Directory, names: Sequence[str], *, make: bool = False) -> Di
         raise UnsafePlace(os.path.join(start.path, *names), f"{wrong[0]!r} is no name of an entry")
     for name in names:
         try:
-            if make:
-                _make_if_missing(current, name)
-            child = current.open(name)
+            child = _open_or_make(current, name) if make else current.open(name)
         finally:
             if owned:
                 current.__exit__(None, None, None)
@@ -278,15 +300,24 @@ def _reopen(directory: Directory) -> Directory:
     return PathDirectory(directory.path)
 
 
-def _make_if_missing(directory: Directory, name: str) -> None:
-    with suppress(FileExistsError):  # what it is shows when it is opened
-        directory.mkdir(name)
+def _open_or_make(directory: Directory, name: str) -> Directory:
+    try:
+        return directory.open(name)
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # what it is shows when it is opened
+            directory.mkdir(name)
+        return directory.open(name)
 
 
 def _fd_of(directory: Directory) -> int:
     if not isinstance(directory, DescriptorDirectory):
         raise TypeError("both directories of a move are held the same way")
     return directory.fd
+
+
+def _write(fd: int, content: bytes) -> None:
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
 
 
 def _write_durably(fd: int, content: bytes) -> None:

@@ -7,42 +7,115 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from mlflow_cleanup.errors import UnsafePlace
+from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
-from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.stores.base import KeepGoing, Mark
-from mlflow_cleanup.stores.local.directory import Directory, descend, is_plain_directory
+from mlflow_cleanup.stores.local.directory import (
+    DescriptorDirectory,
+    Directory,
+    descend,
+    is_plain_directory,
+)
+from mlflow_cleanup.stores.local.mounts import mount_points
+
+Piece = tuple[tuple[str, ...], list[str]]
+"""Work to do: the names that lead to a directory, and names in it, each to be listed whole."""
+
+_PIECE_AT_MOST = 500
+_PIECE_OF_LEAVES = 16
+"""Names in the directory at hand below which sharing them takes longer than listing them."""
 
 _OPEN_AT_MOST = 200
 """Directories kept open on the way down; below, each is found from the top again."""
 
 
 def list_root(
-    root: Directory, mark: Mark | None, keep_going: KeepGoing
+    root: Directory,
+    mark: Mark | None,
+    keep_going: KeepGoing,
+    leave_out: str | None = RESERVED,
 ) -> Iterator[Listed | Unseen]:
-    """Yield every directory below `root`, our own excepted; `mark` tells names apart."""
-    yield from _Listing(root, mark, keep_going).run()
+    """Yield every directory below `root`, but the one in it that is left out.
+
+    `mark` tells names apart.
+    """
+    listing = Listing(root, mark)
+    try:
+        yield listing.begin(leave_out)
+        while keep_going() and (found := listing.step()) is not None:
+            yield found
+        if listing.has_more:
+            yield stopped(root)
+    finally:
+        listing.close()
 
 
-class _Listing:
-    def __init__(self, root: Directory, mark: Mark | None, keep_going: KeepGoing) -> None:
-        self._root, self._mark, self._keep_going = root, mark, keep_going
-        self._device = root.stat().st_dev
+def stopped(root: Directory) -> Unseen:
+    """Say that a listing was ended before its end: what was not listed is not known."""
+    return Unseen(root.path, "the listing was stopped before its end")
+
+
+class Listing:
+    """A listing in the middle: what was found, a directory a step, and what is still to do."""
+
+    def __init__(self, root: Directory, mark: Mark | None) -> None:
+        self._root = root
+        self._mark = mark.test if isinstance(mark, Globs) else mark
+        self._device, self._mounts = root.stat().st_dev, mount_points()
         # The way down: an open directory, or None when found from the top; names still to do.
         self._way: list[tuple[Directory | None, tuple[str, ...], list[str]]] = []
 
-    def run(self) -> Iterator[Listed | Unseen]:
+    def begin(self, leave_out: str | None) -> Listed | Unseen:
+        """Look at the root itself."""
+        found, names = self._look(self._root, ())
+        if names := [name for name in names if name != leave_out]:
+            self._way.append((self._root, (), names))
+        return found
+
+    def step(self) -> Listed | Unseen | None:
+        """Look at the next directory; None when there is none."""
+        while self._way:
+            directory, inside, names = self._way[-1]
+            if names:
+                return self._child(directory, inside, names.pop())
+            self._leave()
+        return None
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether something is still to do."""
+        return any(names for _, _, names in self._way)
+
+    def take(self, piece: Piece) -> None:
+        """Take over work that was given away."""
+        inside, names = piece
         try:
-            yield self._enter(self._root, (), is_top=True)
-            while self._way and self._keep_going():
-                directory, inside, names = self._way[-1]
-                if not names:
-                    self._leave()
-                    continue
-                yield self._child(directory, inside, names.pop())
-        finally:
-            while self._way:
-                self._leave()
+            directory: Directory | None = descend(self._root, inside)
+        except (OSError, UnsafePlace):
+            directory = None  # each name in it is tried by itself, and told then
+        self._way.append((directory, inside, names))
+
+    def give(self) -> Piece | None:
+        """Give a part of the work away, of that far up where it is large; None: too little left."""
+        for number, (_, inside, names) in enumerate(self._way, start=1):
+            least = _PIECE_OF_LEAVES if number == len(self._way) else 2
+            if len(names) >= least:
+                given = names[: min(len(names) // 2, _PIECE_AT_MOST)]
+                del names[: len(given)]
+                return inside, given
+        return None
+
+    def give_up(self) -> list[Piece]:
+        """Give all work away that is left."""
+        rest = [(inside, names) for _, inside, names in self._way if names]
+        self.close()
+        return rest
+
+    def close(self) -> None:
+        """Let go of every directory that is open, the root aside."""
+        while self._way:
+            self._leave()
 
     def _child(
         self, directory: Directory | None, inside: tuple[str, ...], name: str
@@ -52,52 +125,53 @@ class _Listing:
             child = directory.open(name) if directory else descend(self._root, below)
         except (OSError, UnsafePlace) as error:
             return self._unseen(below, error)
-        return self._enter(child, below)
-
-    def _enter(
-        self, directory: Directory, inside: tuple[str, ...], *, is_top: bool = False
-    ) -> Listed | Unseen:
-        names: list[str] = []
-        try:
-            status = directory.stat()
-            if status.st_dev != self._device:
-                raise UnsafePlace(directory.path, "another file system is mounted there")
-            found = self._look(directory, inside, names, status.st_mtime)
-        except (OSError, UnsafePlace) as error:
-            if not is_top:
-                directory.__exit__(None, None, None)
-            return self._unseen(inside, error)
-        if is_top:
-            names = [name for name in names if name != RESERVED]
-        is_kept_open = not is_top and len(self._way) < _OPEN_AT_MOST
+        found, names = self._look(child, below)
+        if names and len(self._way) < _OPEN_AT_MOST:
+            self._way.append((child, below, names))
+            return found
+        child.__exit__(None, None, None)
         if names:
-            kept = directory if is_kept_open or is_top else None
-            self._way.append((kept, inside, names))
-        if not is_top and not (names and is_kept_open):
-            directory.__exit__(None, None, None)
+            self._way.append((None, below, names))
         return found
 
     def _look(
-        self, directory: Directory, inside: tuple[str, ...], names: list[str], newest: float
-    ) -> Listed:
+        self, directory: Directory, inside: tuple[str, ...]
+    ) -> tuple[Listed | Unseen, list[str]]:
+        """Add up what lies in a directory, and name the directories in it."""
         files = size = marked_files = marked_size = 0
-        mark = self._mark
-        for entry in directory.scan():
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if is_plain_directory(status):
-                names.append(entry.name)
-                continue
-            freed = status.st_size if status.st_nlink <= 1 else 0
-            files, size = files + 1, size + freed
-            newest = max(newest, status.st_mtime)
-            if mark is not None and mark(entry.name):
-                marked_files, marked_size = marked_files + 1, marked_size + freed
-        return Listed(
-            inside, Size(files, size), newest, bool(names), Size(marked_files, marked_size)
-        )
+        names: list[str] = []
+        mark, is_held = self._mark, isinstance(directory, DescriptorDirectory)
+        try:
+            status = directory.stat()
+            # A bind mount's device is ours; the root may be a mount itself.
+            is_mount = bool(inside) and directory.path in self._mounts
+            if status.st_dev != self._device or is_mount:
+                raise UnsafePlace(directory.path, "another file system is mounted there")
+            newest = status.st_mtime
+            with directory.entries() as entries:
+                for entry in entries:
+                    # What is opened later is looked at then, without following links. By path,
+                    # junctions have to be told from directories first.
+                    if entry.is_dir(follow_symlinks=False) and (
+                        is_held or is_plain_directory(entry.stat(follow_symlinks=False))
+                    ):
+                        names.append(entry.name)
+                        continue
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    freed = status.st_size if status.st_nlink <= 1 else 0
+                    files += 1
+                    size += freed
+                    if status.st_mtime > newest:  # noqa: PLR1730 - max() is slower
+                        newest = status.st_mtime
+                    if mark is not None and mark(entry.name):
+                        marked_files += 1
+                        marked_size += freed
+        except (OSError, UnsafePlace) as error:
+            return self._unseen(inside, error), []
+        return Listed(inside, files, size, newest, bool(names), marked_files, marked_size), names
 
     def _leave(self) -> None:
         directory, _, _ = self._way.pop()
@@ -106,7 +180,7 @@ class _Listing:
                 directory.__exit__(None, None, None)
 
     def _unseen(self, inside: tuple[str, ...], error: Exception) -> Listed | Unseen:
-        if isinstance(error, FileNotFoundError):
-            return Listed(inside, Size(), 0.0, has_directories=True)  # gone meanwhile
+        if isinstance(error, FileNotFoundError) and inside:
+            return Listed(inside, 0, 0, 0.0, has_directories=True)  # gone meanwhile
         why = getattr(error, "detail", None) or getattr(error, "strerror", None) or str(error)
         return Unseen(os.path.join(self._root.path, *inside), why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _TABLE = "/proc/self/mountinfo"
@@ -26,3 +27,9 @@ def mount_points() -> frozenset[str]:
         for line in fields
         if len(line) > _MOUNT_POINT
     )
+
+
+def mount_points_from(path: str) -> frozenset[str]:
+    """Return the mount points at `path` and below it."""
+    below = os.path.join(path, "")
+    return frozenset(found for found in mount_points() if f"{found}{os.sep}".startswith(below))

@@ -13,11 +13,14 @@ from dataclasses import replace
 from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
 from mlflow_cleanup.stores.local import marker, walk
+from mlflow_cleanup.stores.local.account import Removal, shown
+from mlflow_cleanup.stores.local.crew import list_together
 from mlflow_cleanup.stores.local.directory import (
     HAS_DIR_FD,
     Directory,
@@ -30,7 +33,7 @@ from mlflow_cleanup.stores.local.directory import (
 from mlflow_cleanup.stores.local.listing import list_root
 from mlflow_cleanup.stores.local.merge import merge
 from mlflow_cleanup.stores.local.moving import move
-from mlflow_cleanup.stores.local.removal import Removal, remove_tree, shown
+from mlflow_cleanup.stores.local.removal import remove_tree
 
 TRASH = "trash"
 NOTE = "origin.json"
@@ -46,7 +49,7 @@ class LocalStore:
 
     `owner` is what its marker must say, with one of `tokens`; `is_marked` whether a marker was
     written there before, so that its absence means the root cannot be seen. `wait` pauses between
-    attempts to remove.
+    attempts to remove. `listers` are processes that help to list a large root.
     """
 
     def __init__(  # noqa: PLR0913 - what it must know is given, never asked for
@@ -58,9 +61,11 @@ class LocalStore:
         tokens: AbstractSet[str] = frozenset(),
         wait: Callable[[float], object],
         by_descriptor: bool = HAS_DIR_FD,
+        listers: int = 0,
     ) -> None:
         self._root, self._owner, self._wait = root, replace(owner, root=root), wait
         self._is_marked, self._tokens, self._by_descriptor = is_marked, tokens, by_descriptor
+        self._listers = listers
 
     @property
     def root(self) -> str:
@@ -168,6 +173,15 @@ class LocalStore:
                 in_trash=_is_there(root, (*self._trash_of(item), CONTENT)),
             )
 
+    def held_ids(self) -> frozenset[str]:
+        """See `ArtifactStore.held_ids`."""
+        with self._open() as root:
+            try:
+                with descend(root, (RESERVED, TRASH)) as trash:
+                    return frozenset(entry.name for entry in trash.scan())
+            except FileNotFoundError:
+                return frozenset()
+
     def tidy(self, item: Item) -> None:
         """See `ArtifactStore.tidy`."""
         parents, _ = _split(item.location.inside)
@@ -193,7 +207,25 @@ class LocalStore:
     def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
         """See `ArtifactStore.listing`."""
         with self._open() as root:
-            yield from list_root(root, mark, keep_going)
+            if self._listers and (mark is None or isinstance(mark, Globs)):
+                yield from list_together(root, mark, keep_going, self._listers)
+            else:
+                yield from list_root(root, mark, keep_going)
+
+    def own_listing(self, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
+        """See `ArtifactStore.own_listing`."""
+        with self._open() as root:
+            try:
+                with descend(root, (RESERVED,)) as ours:
+                    for found in list_root(ours, None, keep_going, leave_out=None):
+                        if isinstance(found, Unseen):
+                            yield found
+                        else:
+                            yield found._replace(inside=_held_by(found.inside))
+            except FileNotFoundError:
+                return  # nothing was ever done here
+            except UnsafePlace as error:
+                yield Unseen(error.path, error.detail)
 
     def is_adopted(self) -> bool:
         """See `ArtifactStore.is_adopted`."""
@@ -247,7 +279,9 @@ class LocalStore:
             with descend(root, (RESERVED, TRASH, item_id), make=True) as trash:
                 if exists(trash, CONTENT):
                     raise QuarantineFailed(path, "the trash holds this item already")
-                trash.write(NOTE, json.dumps(note).encode())
+                if exists(trash, NOTE):
+                    trash.unlink(NOTE)  # of a move that did not come to pass
+                trash.note(NOTE, json.dumps(note).encode())
                 held = _rename_away(parent, name, trash)
         except OSError as error:
             _remove_trash(root, item_id)
@@ -279,6 +313,14 @@ class LocalStore:
         if item.held is Held.IN_PLACE:
             return item.location.inside
         return (*self._trash_of(item), CONTENT)
+
+
+def _held_by(inside: tuple[str, ...]) -> tuple[str, ...]:
+    """Turn a path in our own directory into an item's id and what leads on in its content."""
+    match inside:
+        case (first, item_id, third, *below) if (first, third) == (TRASH, CONTENT):
+            return (item_id, *below)
+    return ()
 
 
 def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:

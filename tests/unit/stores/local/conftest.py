@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.stores.local.account import Removal
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD, Directory, open_root
-from mlflow_cleanup.stores.local.removal import Removal, remove_tree
+from mlflow_cleanup.stores.local.removal import remove_tree
 from tests.kit.grounds import LOCAL_BUILDERS, LocalGround, always, by_descriptor
 from tests.kit.trees import File, plant
 

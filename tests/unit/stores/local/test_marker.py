@@ -51,7 +51,8 @@ UNREADABLE: dict[str, bytes] = {
     "no database": b'{"format": 1, "experiments": {}}',
     "no format": b'{"database": "x", "experiments": {}}',
     "a later format": b'{"format": 2, "database": "x", "experiments": {"0": 1700000000001}}',
-    "nested without end": b"[" * 100_000,
+    "nested without end": b"[" * 60_000,
+    "larger than it may be": b" " * 65_000 + OURS.encode() + b" " * 1_000,
 }
 
 
@@ -67,6 +68,23 @@ def test_marker_that_cannot_be_understood_is_somebody_elses(
             getattr(ground.store(), method)()
 
     assert ground.own("owner.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [1 << 16, (1 << 16) + 1, 10_000_000])
+def test_marker_is_read_up_to_64_kib(ground: LocalGround, length: int) -> None:
+    """What is larger is not read to its end, however ours its beginning looks."""
+    marker_of_ours = OURS.encode().ljust(length)
+    plant(ground.own(), {"owner.json": File(marker_of_ours)})
+    intact = look(ground.path)
+    if length <= 1 << 16:
+        ground.store(is_marked=True).check()
+        return
+
+    for method in ("check", "mark", "moved_from", "is_adopted"):
+        with pytest.raises(ForeignOwner, match="too large to be one"):
+            getattr(ground.store(is_marked=True), method)()
+
+    assert look(ground.path) == intact
 
 
 IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {

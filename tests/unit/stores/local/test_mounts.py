@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.stores.local import mounts
-from mlflow_cleanup.stores.local.mounts import mount_points
+from mlflow_cleanup.stores.local.mounts import mount_points, mount_points_from
 from tests.kit.children import mount_bind, mount_tmpfs, with_own_mounts
 
 ODD_NAMES = [b"plain", b"a space", b"tab\tand\nline", b"back\\slash", b"\\040", b"not \xff utf-8"]
@@ -51,3 +51,17 @@ def test_lines_of_another_shape_are_skipped(
     monkeypatch.setattr(mounts, "_TABLE", str(table))
 
     assert mount_points() == {"/mnt/parent two", "/mnt/b"}
+
+
+def test_mounts_from_a_place_on_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place itself and what lies below it count; above it, or beside it with its prefix, not."""
+    table = tmp_path / "mountinfo"
+    places = ("/", "/srv", "/srv/a", "/srv/a/b", "/srv/ab", "/srv/b")
+    table.write_text("".join(f"36 35 98:0 / {place} rw\n" for place in places))
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+
+    assert mount_points_from("/srv/a") == {"/srv/a", "/srv/a/b"}
+    assert mount_points_from("/srv/c") == frozenset()
+    assert mount_points_from("/") == set(places)

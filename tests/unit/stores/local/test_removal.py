@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.stores.local.account import shown
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
-from mlflow_cleanup.stores.local.removal import ATTEMPTS, PAUSE_S, shown
+from mlflow_cleanup.stores.local.removal import ATTEMPTS, PAUSE_S
 from tests.kit.faults import before, fail
 from tests.kit.grounds import times
 from tests.kit.trees import (

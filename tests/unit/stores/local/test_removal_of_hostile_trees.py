@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.stores.local import mounts
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
 from mlflow_cleanup.stores.local.removal import PAUSE_S
 from tests.kit.children import NOBODY, as_nobody, mount_bind, mount_tmpfs, with_own_mounts
@@ -139,6 +140,22 @@ def test_protected_directories_are_removed(mode: int) -> None:
     as_nobody(body)
 
 
+def test_directory_made_read_only_meanwhile_is_emptied() -> None:
+    """A directory that loses its permissions after it was entered is given them again."""
+
+    def body(top: Path) -> None:
+        site = Site(top)
+        plant(site.tree, {"a": {"b": File(b"1"), "c": File(b"22")}})
+
+        with before("unlink", once(lambda: (site.tree / "a").chmod(0o500), when="b")):
+            removal = site.remove()
+
+        assert (removal.freed, removal.failures, site.waits) == (Size(2, 3), [], [])
+        assert look(top) == {}
+
+    as_nobody(body)
+
+
 def test_what_belongs_to_others_is_told_and_left() -> None:
     """Another user's directory that we may not write is a failure; what is ours beside it goes."""
 
@@ -162,6 +179,25 @@ def test_what_belongs_to_others_is_told_and_left() -> None:
 # ── Mounts ───────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_other_file_system_is_not_entered_without_a_table_of_mounts(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system does not tell its mounts, another device number tells of one."""
+
+    def body() -> None:
+        monkeypatch.setattr(mounts, "_TABLE", "/nowhere/mountinfo")
+        plant(site.tree, {"a": {"mounted": {}, "b": File(b"1")}})
+        mount_tmpfs(site.tree / "a" / "mounted")
+        plant(site.tree / "a" / "mounted", {"theirs": File(b"theirs")})
+
+        removal = site.remove()
+
+        assert removal.freed == Size(1, 1)
+        assert files_of(look(site.tree)) == {"a/mounted/theirs": b"theirs"}
+
+    with_own_mounts(body)
+
+
 @pytest.mark.parametrize("kind", ["another file system", "the same file system"])
 def test_mount_point_inside_is_not_entered(site: Site, kind: str) -> None:
     """What is mounted inside the tree stays, whatever file system it is from; the rest goes."""
@@ -173,9 +209,11 @@ def test_mount_point_inside_is_not_entered(site: Site, kind: str) -> None:
             plant(site.tree / "a" / "mounted", {"theirs": File(b"theirs")})
         else:
             mount_bind(site.path.with_name("outside"), site.tree / "a" / "mounted")
+        few = open_descriptors()
 
         removal = site.remove()
 
+        assert open_descriptors() == few
         assert removal.freed == Size(2, 3)
         assert files_of(look(site.tree)) == {"a/mounted/theirs": b"theirs"}
         assert any("mounted" in line for line in removal.failures)

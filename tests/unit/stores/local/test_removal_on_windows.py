@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.stores.local.account import Removal
 from mlflow_cleanup.stores.local.directory import open_root
-from mlflow_cleanup.stores.local.removal import Removal, remove_tree
+from mlflow_cleanup.stores.local.removal import remove_tree
 from tests.kit.faults import before, fail
 from tests.kit.grounds import always, times
 from tests.kit.trees import File, Link, files_of, look, plant, plant_deep

@@ -30,8 +30,8 @@ OTHER_DISK = OSError(errno.EXDEV, "Invalid cross-device link")
 # ── Quarantine is one rename ─────────────────────────────────────────────────────────────────────
 
 
-def test_quarantine_is_one_rename_after_a_durable_note(ground: LocalGround) -> None:
-    """The note of origin is whole and on the disk before the one rename that moves the bytes."""
+def test_quarantine_is_one_rename_after_the_note(ground: LocalGround) -> None:
+    """The note of origin is whole before the one rename that moves the bytes."""
     ground.fill(TREE)
     calls: list[str] = []
 
@@ -43,19 +43,13 @@ def test_quarantine_is_one_rename_after_a_durable_note(ground: LocalGround) -> N
         assert (os.path.basename(source), os.path.basename(target)) == ("artifacts", "content")
 
     with (
-        before("fsync", lambda _: calls.append("durable")),
-        before("replace", lambda *_, **__: calls.append("named")),
         before("rename", renamed),
         before("link", lambda *_, **__: calls.append("linked")),
         before("unlink", lambda name, **_: calls.append(f"unlinked {os.path.basename(name)}")),
     ):
         item = ground.quarantine()
 
-    assert [call for call in calls if call != "unlinked origin.json.new"] == [
-        "durable",
-        "named",
-        "move",
-    ]
+    assert calls == ["move"]
     assert ground.held(item).is_dir()
 
 
@@ -117,7 +111,7 @@ def test_file_in_place_of_the_artifacts_is_left_alone(ground: LocalGround) -> No
     assert look(ground.path) == before_it
 
 
-@pytest.mark.parametrize("call", ["mkdir", "fsync", "replace", "rename"])
+@pytest.mark.parametrize("call", ["mkdir", "fdopen", "rename"])
 def test_failed_quarantine_moves_nothing_and_leaves_no_trace(
     ground: LocalGround, call: str
 ) -> None:

@@ -1,0 +1,258 @@
+"""Full cycles: what they take is what their plan shows, neither less nor more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mlflow_cleanup.errors import SweepRefused
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.plan import Step, SweepPlan, Terms
+from mlflow_cleanup.model.verdict import Gone, Kept
+from tests.kit.world import World
+
+LOST = "f" * 32
+MODEL = "m-" + "e" * 32
+
+
+@pytest.fixture
+def stocked(world: World) -> World:
+    """A world with plenty in use, so that no plan takes most of it; its root is adopted."""
+    world.run({"large": 10_000})
+    world.cycle()
+    world.workplace.adopt(str(world.root), alone=True)
+    world.cycle()
+    return world
+
+
+def taken(plan: SweepPlan) -> dict[str, int | None]:
+    """Say whose places a plan takes, with their sizes."""
+    return {item.candidate.entity.id: item.size.bytes if item.size else None for item in plan.take}
+
+
+def results(steps: list[Step]) -> dict[str, str]:
+    """Say what became of each entity."""
+    return {step.judged.candidate.entity.id: step.result.value for step in steps}
+
+
+class TestKnownRuns:
+    """Runs that the ledger knew as active, which an ordinary cycle would take by itself."""
+
+    def test_deleted_one_is_a_step_of_the_sweep(self, stocked: World) -> None:
+        """What a sweep moves it also tells, with its size."""
+        run = stocked.run({"a": 30})
+        stocked.cycle()
+        stocked.delete(run)
+        planned = taken(stocked.plan())
+        steps = stocked.sweep()
+
+        assert planned == {run.id: 30}
+        assert results(steps) == {run.id: "quarantined"}
+        assert stocked.known(run) is RunState.GONE
+        assert stocked.bytes_in_trash(run) == 30
+
+    def test_brake_holds_for_them_as_well(self, stocked: World) -> None:
+        """Most of a root is not taken before somebody has said so, however it left."""
+        run = stocked.run({"huge": 90_000})
+        stocked.cycle()
+        stocked.delete(run)
+        with pytest.raises(SweepRefused) as caught:
+            stocked.sweep()
+        assert stocked.bytes_at(run) == 90_000
+
+        assert stocked.ledger.brakes.confirm(caught.value.plan_id)
+        assert results(stocked.sweep()) == {run.id: "quarantined"}
+
+    @pytest.mark.parametrize("is_noticed", [False, True])
+    def test_one_without_its_row_is_in_the_plan(self, stocked: World, *, is_noticed: bool) -> None:
+        """A known run whose row is gone needs no second look: it is no orphan."""
+        run = stocked.run({"a": 30})
+        stocked.cycle()
+        stocked.hard_delete(run)
+        if is_noticed:
+            stocked.faults.fail("quarantine")
+            stocked.cycle()
+            stocked.faults.heal()
+        plan = stocked.plan()
+
+        assert taken(plan) == {run.id: 30}
+        assert [item.candidate.gone for item in plan.take] == [Gone.VANISHED]
+        assert results(stocked.sweep()) == {run.id: "quarantined"}
+
+    def test_one_without_files_is_settled(self, stocked: World) -> None:
+        """It has nothing to show in a plan, and is not looked at for ever."""
+        run = stocked.run({})
+        stocked.cycle()
+        stocked.delete(run)
+
+        assert stocked.sweep() == []
+        assert stocked.known(run) is RunState.GONE
+
+    def test_saved_plan_takes_nothing_else(self, stocked: World) -> None:
+        """What was deleted after the plan was made waits for another one."""
+        planned, later = stocked.run({"a": 30}), stocked.run({"b": 40})
+        stocked.cycle()
+        stocked.delete(planned)
+        plan = stocked.plan()
+        stocked.delete(later)
+
+        assert results(stocked.carry_out(plan)) == {planned.id: "quarantined"}
+        assert stocked.bytes_at(later) == 40
+
+
+class TestStillWriting:
+    """With retention 0, where nothing could be undone."""
+
+    def test_deleted_run_that_did_not_end_is_kept(self, stocked: World) -> None:
+        """It may still be written to, and is only taken once it was quiet for an hour."""
+        run = stocked.run({"a": 30}, status="RUNNING")
+        stocked.delete(run)
+        stocked.restart(retention=timedelta(0))
+        kept = [item.verdict.reason for item in stocked.plan().keep]
+        assert stocked.sweep() == []
+        assert stocked.bytes_at(run) == 30
+
+        stocked.advance(hours=2)
+        assert kept == [Kept.STILL_WRITING]
+        assert results(stocked.sweep()) == {run.id: "purged"}
+
+    def test_plan_made_with_another_retention_does_not_change_that(self, stocked: World) -> None:
+        """The retention with which it is carried out is what counts."""
+        run = stocked.run({"a": 30}, status="RUNNING")
+        stocked.delete(run)
+        plan = stocked.plan()
+        stocked.restart(retention=timedelta(0))
+
+        assert taken(plan) == {run.id: 30}
+        assert results(stocked.carry_out(plan)) == {run.id: "skipped"}
+        assert stocked.bytes_at(run) == 30
+
+
+class TestRetention:
+    """What lies in the trash already was promised to stay for a while."""
+
+    def test_of_a_verb_shortens_no_earlier_promise(self, stocked: World) -> None:
+        """`sweep --apply --retention 0` purges what it takes, and nothing that was held before."""
+        held, now = stocked.run({"a": 30}), stocked.run({"b": 40})
+        stocked.delete(held)
+        stocked.cycle()
+        stocked.advance(days=6)
+        stocked.delete(now)
+        stocked.restart(retention=timedelta(0))
+
+        assert results(stocked.sweep()) == {now.id: "purged"}
+        assert (stocked.bytes_in_trash(held), stocked.bytes_in_trash()) == (30, 30)
+        stocked.advance(days=1)
+        stocked.sweep()
+        assert stocked.bytes_in_trash() == 0
+
+    def test_of_the_last_monitor_holds_for_verbs(self, stocked: World) -> None:
+        """A verb that is not told of a monitor's longer retention purges nothing early."""
+        held = stocked.run({"a": 30})
+        stocked.ledger.set_watching({"retention_s": timedelta(days=30).total_seconds()})
+        stocked.delete(held)
+        stocked.cycle()
+        stocked.advance(days=29)
+        stocked.sweep()
+
+        assert stocked.bytes_in_trash(held) == 30
+        stocked.advance(days=1)
+        stocked.sweep()
+        assert stocked.bytes_in_trash() == 0
+
+
+class TestVersions:
+    """Model versions that were deleted: their row stays, with the place of their files."""
+
+    def test_own_copy_is_taken_with_its_size(self, stocked: World) -> None:
+        """It counts as what it is, and not as foreign."""
+        copy = stocked.root / "registry" / "telling" / "1"
+        stocked.write(copy, "MLmodel", 50)
+        stocked.write(copy.parent / "notes", "a", 7)
+        stocked.register("runs:/x/model", storage_location="mlflow-artifacts:/registry/telling/1")
+        stocked.unregister()
+        plan = stocked.plan()
+
+        assert taken(plan) == {"telling version 1": 50}
+        assert {name: size.bytes for name, size in plan.roots[0].foreign.items()} == {
+            "registry/telling": 7
+        }
+        stocked.sweep()
+        assert not copy.exists()
+        assert stocked.bytes_at(copy.parent) == 7
+
+    def test_large_copy_is_braked(self, stocked: World) -> None:
+        """What is most of a root is so whoever it was of."""
+        copy = stocked.root / "registry" / "telling" / "1"
+        stocked.write(copy, "MLmodel", 90_000)
+        stocked.register("runs:/x/model", storage_location="mlflow-artifacts:/registry/telling/1")
+        stocked.unregister()
+        with pytest.raises(SweepRefused):
+            stocked.sweep()
+
+        assert stocked.bytes_at(copy) == 90_000
+
+    @pytest.mark.parametrize("inside", [f"0/models/{MODEL}/artifacts", f"0/{LOST}/artifacts/model"])
+    def test_files_of_others_are_judged_as_theirs(self, stocked: World, inside: str) -> None:
+        """A deleted version keeps nobody's files from being found to be unclaimed."""
+        place = stocked.root / inside
+        stocked.write(place, "MLmodel", 60)
+        stocked.register("models:/x", storage_location=f"mlflow-artifacts:/{inside}")
+        stocked.unregister()
+        stocked.restart(terms=Terms(at_once=True))
+
+        assert stocked.plan().keep == ()
+        assert list(results(stocked.sweep()).values()) == ["quarantined"]
+        assert not place.exists()
+
+
+class TestRootsOfExperiments:
+    """Artifact roots that an experiment has for its own artifact location."""
+
+    @pytest.fixture
+    def shared(self, stocked: World) -> Path:
+        """An experiment's own location, named as a root as well."""
+        shared = stocked.home / "shared"
+        shared.mkdir()
+        stocked.db.experiment("7", f"file://{shared}")
+        stocked.restart(
+            roots=(*stocked.settings.roots, str(shared)), terms=Terms(at_once=True, most_share=1)
+        )
+        stocked.cycle()
+        stocked.workplace.adopt(str(shared), alone=True)
+        return shared
+
+    def test_unclaimed_directory_there_is_an_orphan(self, stocked: World, shared: Path) -> None:
+        """MLflow puts runs and models right into it, so nothing there is foreign."""
+        lost, alive = shared / LOST / "artifacts", shared / ("a" * 32) / "artifacts"
+        stocked.write(lost, "a", 30)
+        stocked.write(alive, "b", 40)
+        stocked.run({}, id_="a" * 32, uri=f"{shared}/{'a' * 32}/artifacts")
+        plan = stocked.plan()
+        (root,) = (root for root in plan.roots if root.root == str(shared))
+
+        assert taken(plan) == {LOST: 30}
+        assert (root.foreign, root.live_places, root.live.bytes) == ({}, 1, 40)
+        stocked.sweep()
+        assert (lost.exists(), stocked.bytes_at(alive)) == (False, 40)
+
+    def test_dead_run_inside_anothers_place_is_in_the_plan(
+        self, stocked: World, shared: Path
+    ) -> None:
+        """A place within another's has no listing of its own, and is looked at by itself."""
+        outer = stocked.run({}, id_=LOST, uri=f"{shared}/{LOST}/artifacts")
+        place = shared / LOST / "artifacts" / "inner" / ("b" * 32) / "artifacts"
+        stocked.write(place, "a", 30)
+        stocked.db.experiment("8", str(place.parents[1]))
+        inner = stocked.run({}, id_="b" * 32, uri=str(place))
+        stocked.delete(inner)
+        kept = {item.candidate.entity.id: item.verdict.reason for item in stocked.plan().keep}
+        stocked.delete(outer)
+
+        # The outer one is kept still: an active experiment lies in it.
+        assert kept == {inner.id: Kept.LIVE_CLAIM}
+        assert taken(stocked.plan()) == {inner.id: 30}
+        assert results(stocked.sweep()) == {inner.id: "quarantined"}
+        assert not place.exists()
