@@ -289,7 +289,12 @@ class Estate:
             at_s=self.time.most_s,
             unclaimed=frozenset(unclaimed),
             claimed=frozenset(thing.path for thing in seen) - unclaimed,
-            left=frozenset(one.path for one in seen if self.rows.standing(one) in gone),
+            left=frozenset(
+                one.path
+                for one in seen
+                if self.rows.standing(one) in gone
+                or (one in self.laws.known_runs and not one.has_row)
+            ),
             cascades=terms.cascade_models,
             at_once=terms.at_once,
         )
@@ -298,6 +303,10 @@ class Estate:
         """Let our process act, and judge what it did; True: it went through, undisturbed."""
         self.laws.known_runs |= {
             one for one in self.rows.things if one.sort is Sort.RUN and one.has_row
+        }
+        # Left alone until it is live again.
+        self.laws.released -= {
+            one for one in self.laws.released if self.rows.standing(one) is Standing.LIVE
         }
         braked, is_racing = self.world.ledger.brakes.current(), self._is_racing
         is_agreed = braked is not None and braked.is_confirmed
@@ -336,4 +345,4 @@ def _what_remains(act: Act, error: CleanupError | None, *, is_racing: bool) -> A
     if error is None:
         return act
     is_half_done = isinstance(error, SweepRefused) or is_racing
-    return replace(act, look=None) if is_half_done and act.takes_runs else USER
+    return replace(act, look=None) if is_half_done and act.purges else USER

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
-from mlflow_cleanup.ledger.items import HELD, OPEN
+from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import RESERVED
 from tests.kit.world import World
 from tests.stories.estate_files import AT_HOME, File, Files, Whereabouts
 from tests.stories.estate_laws import Act, Laws
-from tests.stories.estate_rows import Sort, Standing, Thing
+from tests.stories.estate_rows import Standing
 
 
 class Judge:
     """Knows where everything was before a step, and looks where it is after."""
 
-    done: Counter[str] = Counter()
+    done: ClassVar[Counter[str]] = Counter()
     """What ever happened, over all stories: a test in which nothing happens shows nothing."""
 
     def __init__(self, world: World, laws: Laws, files: Files, time_s: Callable[[], float]) -> None:
         self._world, self._laws, self._files, self._time_s = world, laws, files, time_s
         self._gone: list[File] = []
         self._items: dict[str, Item] = {}
+        self._claimed: set[str] = set()
 
     def begin(self) -> None:
         """Remember what is held, and what is due, before a step."""
         self._items = {item.id: item for item in self._world.items()}
+        self._claimed = {id_ for id_, item in self._items.items() if self._claim_on(item)}
         for file in self._files.where:
             if file.held_since_s is not None:
                 held_s = self._time_s() - file.held_since_s
@@ -109,7 +112,8 @@ class Judge:
         if item is None:
             return "nothing could be undone" if self._laws.retention_s or not act.purges else None
         is_rest = item.state is ItemState.CONFLICT
-        claim = self._claim_on(item)
+        # What is claimed in the middle of a step may have gone right before.
+        claim = self._claim_on(item) if item.id in self._claimed else None
         if claim is not None and not (is_rest and act.purged_by_hand):
             return f"it is claimed by {claim}"
         if {item.id, item.entity.id} & act.purged_by_hand:

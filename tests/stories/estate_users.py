@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -284,7 +286,8 @@ def let_go(estate: Estate) -> None:
     for one in pinned:
         if one.is_pinned:
             rows.tag(one)
-    for what in [*rows.pinned_things, *rows.pinned_paths]:
+    held: list[Thing | Path] = [*rows.pinned_things, *rows.pinned_paths]
+    for what in held:
         estate.pin(what)
 
 

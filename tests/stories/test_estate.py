@@ -24,7 +24,7 @@ from tests.stories import estate_users
 from tests.stories.estate import Estate
 from tests.stories.estate_judge import Judge
 from tests.stories.estate_rows import Experiment, Sort, Thing
-from tests.stories.estate_users import SELDOM, Users
+from tests.stories.estate_users import Users
 
 FAILING = ("quarantine", "restore", "purge", "measure", "find", "exists", "newest_write")
 MOVES = ("sweep", "sweep", "sweep", "cycle", "plan", "carry out", "1", "4", "4", "100", "200")
@@ -259,7 +259,7 @@ USUAL = settings(
     database=None,
     print_blob=False,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.generate,),
 )
 
 
