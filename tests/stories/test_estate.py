@@ -259,7 +259,7 @@ USUAL = settings(
     database=None,
     print_blob=False,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate,),
+    phases=(Phase.generate, Phase.shrink),
 )
 
 
