@@ -66,7 +66,7 @@ class TestSchedule:
         swept = site.wait(EventKind.SWEPT)
 
         assert not place.exists()
-        assert swept.detail == "1 quarantined; 100 B"
+        assert swept.detail == "1 moved to the trash; 100 B"
 
     def test_without_a_schedule_none_is_made(self, site: Site) -> None:
         """By default storage is only listed when somebody asks."""

@@ -42,8 +42,8 @@ class Kept(str, Enum):
     MODEL_OF_DELETED_RUN = (
         "the model is active, only its run was deleted; --cascade models takes it"
     )
-    TOO_YOUNG = "something in it was written too lately"
-    SEEN_ONCE = "unclaimed, and waiting to be seen so once more"
+    TOO_YOUNG = "something in it was written within the last 3 days"
+    SEEN_ONCE = "unclaimed; taken when a full cycle 4 hours later finds it so again"
     NOT_ADOPTED = "the artifact root was not adopted, so nothing in it counts as unclaimed"
     REPORT_ONLY = "not everything about this artifact root is known"
     RELEASED = "an operator restored it by hand"

@@ -23,10 +23,15 @@ from mlflow_cleanup.model.plan import (
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
-from mlflow_cleanup.report.text import minute, printable, size_text, table
+from mlflow_cleanup.report.text import counted, minute, printable, size_text, table
 
 FORMAT = 1
 _LARGEST = 10
+_IN_WORDS = {
+    StepResult.QUARANTINED: "moved to the trash",
+    StepResult.PURGED: "removed for good",
+    StepResult.REMOVED: "empty removed",
+}
 _TOLD_EACH = (StepResult.FAILED, StepResult.SKIPPED, StepResult.NOT_OURS)
 _COLUMNS = ["what", "size", "deleted"]
 
@@ -90,7 +95,7 @@ def plan_text(plan: SweepPlan, *, everything: bool = False) -> str:
         _by_reason("Would go to the trash", plan.take),
         _largest(plan.take, everything=everything),
         f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
-        _by_reason("Left MLflow, but stays", plan.keep),
+        _by_reason("Stays, and why", plan.keep),
         _stays(plan.keep) if everything else "",
         *map(_root_text, plan.roots),
         _refusal_text(plan.refusal),
@@ -129,6 +134,8 @@ def steps_text(values: Mapping[str, Any]) -> str:
     ]
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
+    if values["counts"][StepResult.QUARANTINED.value]:
+        lines.append("  what is in the trash, and until when: `mlflow-cleanup trash list`")
     return "\n".join(map(printable, lines))
 
 
@@ -140,13 +147,18 @@ def steps_summary(plan: SweepPlan, steps: Sequence[Step]) -> str:
 
 
 def _counts_text(values: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in values["counts"].items() if count)
-    return f"{counts}; {size_text(values['bytes'])}" if counts else "nothing to reclaim"
+    counts = [
+        f"{count} {_IN_WORDS.get(StepResult(name), name)}"
+        for name, count in values["counts"].items()
+        if count
+    ]
+    return f"{', '.join(counts)}; {size_text(values['bytes'])}" if counts else "nothing to reclaim"
 
 
 def _head(plan: SweepPlan) -> str:
     total = sum(item.size.bytes for item in plan.take if item.size)
-    what = f"{len(plan.take)} places, {size_text(total)}" if plan.take else "nothing to reclaim"
+    places = counted(len(plan.take), "place")
+    what = f"{places}, {size_text(total)}" if plan.take else "nothing to reclaim"
     return printable(f"Plan {plan.id} for {plan.database}, {minute(plan.made_at)}: {what}.")
 
 
@@ -199,14 +211,13 @@ def _where(item: Judged) -> str:
 
 
 def _root_text(root: RootSummary) -> str:
-    lines = [
-        f"Artifact root {root.root}: {size_text(root.total.bytes)} in {root.total.files} files; "
-        f"{root.live_places} places in use, {size_text(root.live.bytes)}"
-    ]
+    total = f"{size_text(root.total.bytes)} in {counted(root.total.files, 'file')}"
+    live = f"{counted(root.live_places, 'place')} in use, {size_text(root.live.bytes)}"
+    lines = [f"Artifact root {root.root}: {total}; {live}"]
     foreign = sorted(root.foreign.items(), key=lambda pair: -pair[1].bytes)
     lines += [
         f"  foreign, never touched: {name or 'files at the top'}, {size_text(size.bytes)} in "
-        f"{size.files} files"
+        f"{counted(size.files, 'file')}"
         for name, size in foreign[:_LARGEST]
     ]
     if len(foreign) > _LARGEST:

@@ -25,12 +25,16 @@ def size_text(count: float) -> str:
     return f"{count:.1f} {_UNITS[-1]}"
 
 
+def counted(count: int, what: str) -> str:
+    """Write a number of things, such as "1 file" or "3 files"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def amount(size: Size | None) -> str:
     """Write a measured size, such as "3 files (1.2 MB)"."""
     if size is None:
         return "its files (size not measured yet)"
-    files = "1 file" if size.files == 1 else f"{size.files} files"
-    return f"{files} ({size_text(size.bytes)})"
+    return f"{counted(size.files, 'file')} ({size_text(size.bytes)})"
 
 
 def minute(at: datetime) -> str:

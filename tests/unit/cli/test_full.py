@@ -365,7 +365,9 @@ class TestSweep:
         assert say("sweep", "--apply").exit_code == 0
 
         kept = told(say("plan", "--json"))["keep"]
-        assert [one["reason"] for one in kept] == ["unclaimed, and waiting to be seen so once more"]
+        assert [one["reason"] for one in kept] == [
+            "unclaimed; taken when a full cycle 4 hours later finds it so again"
+        ]
         assert list(world.ledger.sightings.first_seen()) == [
             (str(world.root), ("0", LOST, "artifacts"))
         ]

@@ -242,7 +242,7 @@ class TestText:
             'run 00000000000000000000000000000001 "telling name"',
             "Artifact root /art: 10.0 kB in 10 files; 3 places in use, 1.0 kB",
             "foreign, never touched: backup, 20 B in 2 files",
-            "foreign, never touched: files at the top, 1 B in 1 files",
+            "foreign, never touched: files at the top, 1 B in 1 file",
             "not seen: /art/closed: Permission denied",
             "nothing here counts as unclaimed: /art/closed could not be seen",
             "REFUSED at first, as plan 1f2e3d4c: it would take 77% of the bytes under /art",
@@ -347,9 +347,9 @@ class TestSteps:
         """And so has what was not reached."""
         text = steps_text(steps_values(*self.steps()))
 
-        assert len(text.split("\n")) == 4
+        assert len(text.split("\n")) == 5
         assert all(line.isprintable() for line in text.split("\n"))
-        assert "1 quarantined, 1 removed, 1 skipped, 1 failed; 1 B" in text
+        assert "1 moved to the trash, 1 empty removed, 1 skipped, 1 failed; 1 B" in text
         assert f"skipped: run {run_id(100)} at {location(100)}: its run is active" in text
         assert "1 step(s) are left" in text
 
