@@ -14,10 +14,11 @@ import pytest
 
 from mlflow_cleanup import Event, EventKind
 from mlflow_cleanup.cli import full
-from mlflow_cleanup.cli.by_hand import Values, _await
+from mlflow_cleanup.cli.by_hand import Values, _await, do_to_items
 from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import NotAnswered, PlanOutdated, SweepRefused
+from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.plan import Terms
@@ -409,3 +410,51 @@ def test_progress_is_reported_to_whoever_waits(site: Site, monkeypatch: pytest.M
     assert seen
     assert all(one.bytes == 10 * one.done for one in seen)
     assert sorted(seen, key=lambda one: one.done) == seen
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_what_was_asked_of_another_monitor_is_not_done_by_the_next(
+    site: Site, *, is_begun: bool
+) -> None:
+    """Whoever asked has given up by then, and would be surprised by it days later."""
+    place = site.run(1)
+    site.start()
+    site.delete(1)
+    site.wait(EventKind.QUARANTINED, 1)
+    assert site.monitors[0].stop()
+    ledger = Ledger.open(site.settings.state_dir)
+    number = ledger.requests.post("purge", [run_id(1)])
+    if is_begun:
+        assert ledger.requests.begin(number)
+
+    site.start()
+    site.run(2)
+    site.knows(site.monitors[1])
+    site.delete(2)
+    site.wait(EventKind.QUARANTINED, 2)
+
+    assert not ledger.requests.is_there(number)
+    assert not site.told(EventKind.PURGED)
+    assert not place.exists()
+    ledger.close()
+
+
+def test_who_stops_waiting_does_not_want_it_any_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted while nothing was begun yet, the request is taken back."""
+    ledger = Ledger.open(site.settings.state_dir)
+
+    def interrupted(*_: object) -> None:
+        assert len(ledger.requests.waiting()) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlflow_cleanup.cli.by_hand._await", interrupted)
+    with (
+        Lease(site.settings.lease_places, MONITOR),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        do_to_items(site.settings, "purge", ["x"])
+
+    assert ledger.requests.waiting() == []
+    ledger.close()

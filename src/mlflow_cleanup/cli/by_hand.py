@@ -85,7 +85,13 @@ def _by_the_holder(
     try:
         number = ledger.requests.post(*asked)
         wake(state_dir)
-        outcome = _await(ledger.requests, number, watch, state_dir)
+        try:
+            outcome = _await(ledger.requests, number, watch, state_dir)
+        except BaseException:
+            # Who does not wait any more does not want it any more.
+            if not ledger.requests.withdraw(number):
+                ledger.requests.ask_to_stop(number)
+            raise
         ledger.requests.forget(number)
     finally:
         ledger.close()
@@ -104,7 +110,8 @@ def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Va
     while (outcome := requests.outcome(number)) is None:
         now, progress = time.monotonic(), requests.progress(number)
         if progress is None:
-            if now > ends and requests.withdraw(number):
+            is_late = now > ends and requests.withdraw(number)
+            if is_late or not requests.is_there(number):
                 return None
         elif not watch(progress):
             requests.ask_to_stop(number)

@@ -95,6 +95,15 @@ class Requests:
             )
             return gone.rowcount > 0
 
+    def is_there(self, request_id: int) -> bool:
+        """Tell whether it is in the box still, carried out or not."""
+        return self._value("id", request_id) is not None
+
+    def clear(self) -> None:
+        """Throw everything away: when a holder begins, nobody can have asked it anything yet."""
+        with self._file.transaction() as connection:
+            connection.execute("DELETE FROM requests")
+
     def ask_to_stop(self, request_id: int) -> None:
         """Ask the holder to finish the step in hand and leave the rest."""
         with self._file.transaction() as connection:

@@ -72,6 +72,8 @@ class Cleaner(threading.Thread):
     def run(self) -> None:
         """Wait for a call or for the upkeep's time, and run a cycle, until asked to stop."""
         self._say(EventKind.STARTED, self._greeting())
+        with suppress(*_LEDGER_TROUBLE):  # the first cycle meets it as well, and tells
+            self._workplace.ledger.requests.clear()
         scope: Scope | None = Scope.EVERYTHING
         try:
             while not self._calls.stop.is_set():
