@@ -295,7 +295,7 @@ def test_saved_plan_is_carried_out_exactly_and_once(leaky: Leaky) -> None:
     mlflow.delete(later)
 
     said = leaky.say("apply", file)
-    assert said.out.splitlines()[0].endswith("1 quarantined, 1 skipped; 110 B")
+    assert said.out.splitlines()[0].endswith("1 moved to the trash, 1 skipped; 110 B")
     assert f"skipped: run {restored.id}" in said.out
     assert leaky.tree(experiment) == without(before, planned.id)
     again = leaky.site.say("apply", file)
