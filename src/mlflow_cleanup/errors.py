@@ -203,6 +203,14 @@ class PlanOutdated(CleanupError):
         )
 
 
+class BadSelection(CleanupError):
+    """Something was selected for removal that is not there, or may not be removed."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = problems
+        super().__init__("nothing was removed: " + "; ".join(problems))
+
+
 class UnknownItems(CleanupError):
     """Ids were named that the ledger has nothing in the trash for."""
 

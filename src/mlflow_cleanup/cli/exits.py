@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from mlflow_cleanup.errors import (
+    BadSelection,
     BadUsage,
     CleanupError,
     DatabaseMissing,
@@ -32,6 +33,7 @@ DONE, UNEXPECTED, USAGE, NOT_CLEANED, REFUSED, LEASE = 0, 1, 2, 3, 4, 5
 
 EXIT_CODES: Mapping[type[CleanupError], int] = {
     BadUsage: USAGE,
+    BadSelection: USAGE,
     UnsupportedBackend: USAGE,
     DatabaseMissing: USAGE,
     NotATrackingDatabase: USAGE,

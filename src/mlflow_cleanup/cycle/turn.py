@@ -108,12 +108,16 @@ class Cycle:
 
     def prepare(self) -> Tools:
         """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
+        return self.sighted()[1]
+
+    def sighted(self) -> tuple[Sight, Tools]:
+        """Prepare in the same way, and hand out what was seen as well."""
         now = self._ledger.now(self._workplace.clock())
         sight = Sight(self._workplace, now)
         sight.look(self._wanted_rows)
         self._begin(sight)
         sight.unreachable, _ = admit(self._workplace, sight, self._compare(sight.heads))
-        return self._tools(sight)
+        return sight, self._tools(sight)
 
     def _tools(self, sight: Sight) -> Tools:
         return Tools(

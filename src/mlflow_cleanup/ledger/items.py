@@ -22,6 +22,8 @@ _COLUMNS = (
     "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand, deleted_at"
 )
 
+_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
+
 _FREED = "coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0)"
 
 
@@ -63,6 +65,18 @@ class Items:
         wanted = set(ids)
         found = [item for item in self.in_state(*states) if {item.id, item.entity.id} & wanted]
         return found[::-1]
+
+    def of(self, entity_ids: Iterable[str], *states: ItemState) -> list[Item]:
+        """List the items of the given entities in any of the given states, the oldest first."""
+        marks, found, ids = ", ".join("?" * len(states)), list[Item](), list(entity_ids)
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            some = ids[start : start + _IDS_A_QUERY]
+            found += self._select(
+                f"entity_id IN ({', '.join('?' * len(some))}) AND state IN ({marks}) "
+                "ORDER BY rowid",
+                [*some, *(state.value for state in states)],
+            )
+        return found
 
     def settled_since(self, aged_s: float) -> list[Item]:
         """List the items that were purged, or are held, since ledger time `aged_s`."""

@@ -41,7 +41,8 @@ _CLAIMING_TABLES = (
     "inputs",
 )
 
-_NAMING_TABLES = ("logged_model_tags",)
+_NAMING_TABLES = ("logged_model_tags", "workspaces")
+_JOBS = "jobs"
 
 _REVISION_TABLE = "alembic_version"
 
@@ -72,7 +73,7 @@ def read_columns(connection: Connection) -> Columns:
     present = set(inspector.get_table_names())
     return {
         table: frozenset(column["name"] for column in inspector.get_columns(table))
-        for table in (*_CLAIMING_TABLES, *_NAMING_TABLES, _REVISION_TABLE)
+        for table in (*_CLAIMING_TABLES, *_NAMING_TABLES, _JOBS, _REVISION_TABLE)
         if table in present
     }
 

@@ -32,6 +32,7 @@ from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapsh
 from mlflow_cleanup.model.usage import Owners
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
+from mlflow_cleanup.observe.deleted import DeletedReader
 from mlflow_cleanup.observe.holdings import read_holdings
 from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
@@ -123,6 +124,12 @@ class TrackingDatabase:
         """Read by what this database is recognised."""
         with self._read() as (connection, layout):
             return self._identity(connection, layout)
+
+    @contextmanager
+    def deleted(self, workspace: str | None) -> Iterator[DeletedReader]:
+        """Look at what is deleted, in one workspace or in all; one transaction."""
+        with self._read() as (connection, layout):
+            yield DeletedReader(connection, layout, workspace)
 
     @contextmanager
     def _read(self) -> Iterator[tuple[Connection, Layout]]:
