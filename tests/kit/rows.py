@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlflow_cleanup.act.metadata import Target, TargetKind
 from tests.kit.tracking_db import NEWEST, TrackingFile, Value, run_id
 
 Row = tuple[Value, ...]
@@ -81,6 +82,11 @@ class World:
         }
 
 
+_TIMES = {
+    TargetKind.RUN: ("runs", "deleted_time"),
+    TargetKind.LOGGED_MODEL: ("logged_models", "last_updated_timestamp_ms"),
+    TargetKind.EXPERIMENT: ("experiments", "last_update_time"),
+}
 ROLLUPS = (
     "sql_trace_metric_daily_rollups",
     "sql_span_cost_daily_rollups",
@@ -127,6 +133,24 @@ class Filled:
         """Insert one more row of a world, with some values set."""
         with self.file.connection() as connection:
             _insert(connection, name, self._row(name, world, values))
+
+    def target(self, kind: TargetKind, world: World) -> Target:
+        """Return an entity of a world as it would be decided on now."""
+        id_ = {
+            TargetKind.RUN: world.run,
+            TargetKind.LOGGED_MODEL: world.model,
+            TargetKind.TRACE: world.trace,
+            TargetKind.EXPERIMENT: str(world.experiment),
+            TargetKind.JOB: world.job,
+        }[kind]
+        name, column = _TIMES.get(kind, ("", ""))
+        rows = world.rows.get(name, [])
+        at_ms = rows[0].get(column) if rows else None
+        return Target(kind, id_, at_ms if isinstance(at_ms, int) else None)
+
+    def targets(self, world: World) -> list[Target]:
+        """Return every entity of a world, those first that others hang on."""
+        return [self.target(kind, world) for kind in reversed(TargetKind)]
 
     def content(self) -> Rows:
         """Read everything."""
@@ -178,6 +202,12 @@ class Filled:
 class _Shape:
     columns: Mapping[str, str]
     keys: tuple[tuple[str, str, str], ...]
+
+
+def difference(before: Rows, after: Rows) -> Rows:
+    """Return what is in `before` and not in `after`, without the tables where that is nothing."""
+    found = {name: rows - after[name] for name, rows in before.items()}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _tables(connection: sqlite3.Connection) -> dict[str, _Shape]:

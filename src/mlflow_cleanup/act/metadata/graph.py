@@ -9,7 +9,7 @@ from sqlalchemy import TableClause
 
 from mlflow_cleanup.act.metadata.kinds import ENTITY_TABLES, Kind
 from mlflow_cleanup.act.metadata.references import KEYED, KEYLESS, PARTS, Action, Only, Reference
-from mlflow_cleanup.act.metadata.schema import CASCADE, NO_ACTION, SET_NULL, Key, Schema
+from mlflow_cleanup.act.metadata.schema import CASCADE, SET_NULL, Key, Schema
 
 _KEYED = frozenset((item.table, item.column, item.parent) for item in KEYED)
 
@@ -151,9 +151,6 @@ def _action(key: Key, schema: Schema, path: tuple[str, ...]) -> Action:
         return Action.HOLDS
     if key.table in path:
         return Action.REFUSES  # a circle: what hangs on what cannot be told by going up
-    if key.on_delete == CASCADE or (key.table, key.parent) in PARTS:
-        return Action.GOES
-    # Without a word, a row whose own key names the entity is a part of it, as a run's metrics are;
-    # any other merely refers to it, and the database would let nothing go that is referred to.
-    is_part = set(key.columns) <= set(schema.primary_key(key.table))
-    return Action.GOES if key.on_delete == NO_ACTION and is_part else Action.REFUSES
+    is_part = key.on_delete == CASCADE or (key.table, key.parent) in PARTS
+    # Without a word, the database would let nothing go that is referred to.
+    return Action.GOES if is_part else Action.REFUSES

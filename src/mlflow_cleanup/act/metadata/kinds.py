@@ -12,7 +12,7 @@ from mlflow_cleanup.act.metadata.targets import TargetKind
 
 DELETED = "deleted"
 _FINISHED = (2, 3, 4, 5)  # SUCCEEDED, FAILED, TIMEOUT, CANCELED: mlflow.entities.JobStatus.to_int
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -33,7 +33,7 @@ class Kind:
         if not self.has_numbers:
             return id_ if _is_text(id_) else None
         # '007' is not how anybody names experiment 7.
-        if not _NUMBER.fullmatch(id_) or int(id_) > _LARGEST:
+        if not _NUMBER.fullmatch(id_) or int(id_) > LARGEST:
             return None
         return int(id_)
 

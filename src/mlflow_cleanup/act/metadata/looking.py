@@ -187,7 +187,11 @@ class Looker:
         return self._mark(self._marked(rows).order_by(rows.c.rowid.desc()).limit(1))
 
     def _marked(self, rows: TableClause) -> Select[Any]:
-        named = {item for edge in self._edges[rows] for item in edge.columns}
+        named = {
+            item
+            for edge in self._edges[rows]
+            for item in (*edge.columns, *(name for name, _ in edge.fixed))
+        }
         return select(rows.c.rowid, *(rows.c[item] for item in sorted(named)))
 
     def _mark(self, query: Select[Any]) -> _Mark | None:

@@ -73,6 +73,7 @@ class Phase:
                 self._looker.look(patience)
             except _Redefined:
                 self._definition = self._as_before(patience.insist(self._writer.definition))
+                self._looker.look(patience)  # a VACUUM may have given rows other numbers
 
     def _as_before(self, found: Definition) -> Definition:
         """Make sure that no table is another one now: what hangs on what could be otherwise."""

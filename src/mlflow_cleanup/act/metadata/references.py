@@ -221,6 +221,18 @@ KEYED: tuple[Reference, ...] = (
 )
 """Foreign keys, of one column each, that do not mean what ON DELETE says."""
 
-PARTS: frozenset[tuple[str, str]] = frozenset({("guardrails", "scorer_versions")})
-"""Tables and what they name without CASCADE, whose rows go all the same: a guardrail that no
-endpoint has is nothing without its scorer."""
+PARTS: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("metrics", "runs"),
+        ("latest_metrics", "runs"),
+        ("params", "runs"),
+        ("tags", "runs"),
+        ("experiment_tags", "experiments"),
+        # In MLflow 2.14 and before its key does not cascade.
+        ("datasets", "experiments"),
+        # A guardrail that no endpoint has is nothing without its scorer.
+        ("guardrails", "scorer_versions"),
+    }
+)
+"""Tables and what they name without CASCADE, whose rows go all the same, as MLflow's store removes
+them itself. Of any other table that says no word nobody knows what its rows are worth."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from mlflow_cleanup.act.metadata.kinds import Kind
+from mlflow_cleanup.act.metadata.kinds import LARGEST, Kind
 from mlflow_cleanup.act.metadata.targets import NO_ID, Outcome, Result, Target
 
 
@@ -55,11 +55,16 @@ class Staged:
 
     def add(self, targets: Iterable[Target]) -> list[Outcome]:
         """Take down targets; those with ids that nothing can have are kept."""
-        keys = [(target, self.kind.key_of(target.id)) for target in targets]
+        keys = [(target, self._key_of(target)) for target in targets]
         rows = [{"id": key, "at": target.at_ms} for target, key in keys if key is not None]
         if rows:
             self._connection.execute(insert(self.table), rows)
         return [Outcome(target, Result.KEPT, NO_ID) for target, key in keys if key is None]
+
+    def _key_of(self, target: Target) -> str | int | None:
+        if target.at_ms is not None and abs(target.at_ms) > LARGEST:
+            return None
+        return self.kind.key_of(target.id)
 
     def close(self) -> None:
         """All are there: what was named twice counts once, as it was named first."""

@@ -50,5 +50,5 @@ class Outcome:
 
 
 CHANGED = "its row is not as it was when this was decided: restored, or written to since"
-NO_ID = "no entity of this kind can have such an id"
+NO_ID = "no entity of this kind can have such an id or time"
 NOT_LET_GO = "the database did not let its row go"
