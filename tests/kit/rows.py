@@ -154,10 +154,7 @@ class Filled:
 
     def content(self) -> Rows:
         """Read everything."""
-        with closing(sqlite3.connect(self.file.path)) as connection:
-            return {
-                name: set(connection.execute(f'SELECT * FROM "{name}"')) for name in self._tables
-            }
+        return content_of(self.file.path)
 
     def broken_keys(self) -> list[Row]:
         """Let SQLite check every foreign key."""
@@ -202,6 +199,14 @@ class Filled:
 class _Shape:
     columns: Mapping[str, str]
     keys: tuple[tuple[str, str, str], ...]
+
+
+def content_of(path: Path) -> Rows:
+    """Read every table of a database."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            name: set(connection.execute(f'SELECT * FROM "{name}"')) for name in _tables(connection)
+        }
 
 
 def difference(before: Rows, after: Rows) -> Rows:

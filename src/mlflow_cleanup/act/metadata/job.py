@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from mlflow_cleanup.act.metadata.graph import graph_of
+from mlflow_cleanup.act.metadata.graph import Graph, graph_of
 from mlflow_cleanup.act.metadata.kinds import KINDS, Kind
 from mlflow_cleanup.act.metadata.pacing import DEFAULT_PACE, Pace, Pacer
 from mlflow_cleanup.act.metadata.patience import KeepGoing, Patience, Stopped
@@ -69,9 +69,17 @@ class _Job:
         yield from self._stage(targets)
         for kind, of in KINDS.items():
             if kind in self._staged:
-                graph = graph_of(self._schema, of)
-                phase = Phase(self._writer, self._definition, graph, self._staged[kind])
-                yield from phase.carry_out(self._patience)
+                yield from self._carry_out(graph_of(self._schema, of), self._staged[kind])
+
+    def _carry_out(self, graph: Graph, staged: Staged) -> Iterator[Outcome]:
+        if graph.obstacle is None:
+            phase = Phase(self._writer, self._definition, graph, staged)
+            yield from phase.carry_out(self._patience)
+            return
+        done = 0
+        while some := staged.after(done, _TARGETS_A_PAGE):
+            yield from (Outcome(item.target, Result.KEPT, graph.obstacle) for item in some)
+            done = some[-1].number
 
     def _stage(self, targets: Iterable[Target]) -> Iterator[Outcome]:
         waiting = iter(targets)

@@ -17,8 +17,6 @@ from mlflow_cleanup.act.metadata.targets import Outcome, Result
 from mlflow_cleanup.act.metadata.writing import Definition, Writer
 from mlflow_cleanup.errors import TrackingUnwritable
 
-_PAGE = 500
-
 
 class _Redefined(Exception):
     """The tables were changed, or only the number that tells of it."""
@@ -45,9 +43,6 @@ class Phase:
 
     def carry_out(self, patience: Patience) -> Iterator[Outcome]:
         """Remove them all; raises Stopped."""
-        if self._graph.obstacle is not None:
-            yield from self._keep_all(self._graph.obstacle)
-            return
         self._looker.look(patience)
         done, has_removed = 0, False
         while self._staged.after(done, 1):
@@ -57,12 +52,6 @@ class Phase:
             patience.pacer.rest()
         if has_removed:
             self._look_again(patience)
-
-    def _keep_all(self, why: str) -> Iterator[Outcome]:
-        done = 0
-        while some := self._staged.after(done, _PAGE):
-            yield from (Outcome(item.target, Result.KEPT, why) for item in some)
-            done = some[-1].number
 
     def _batch(self, done: int, patience: Patience) -> _Batch:
         while True:

@@ -56,7 +56,8 @@ class Schema:
 
     def has_row_numbers(self, name: str) -> bool:
         """Tell whether rows have a number by which a scan can go on where it stopped."""
-        return ROW_NUMBER in self.rows(name).c
+        # One that has a column of that name hides the number.
+        return ROW_NUMBER in self.rows(name).c and ROW_NUMBER not in self.columns(name)
 
     def _columns(self, name: str) -> Mapping[str, bool]:
         """Return a table's columns, and whether each may be NULL."""

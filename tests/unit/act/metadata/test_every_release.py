@@ -13,54 +13,25 @@ from tests.kit.tracking_db import REVISIONS
 GUARDS = ("guardrails", "guardrail_configs")
 """What keeps an experiment; `test_what_holds` has it."""
 
-OF_A_RUN = frozenset(
-    [
-        "runs",
-        "metrics",
-        "latest_metrics",
-        "params",
-        "tags",
-        "inputs",
-        "input_tags",
-        "logged_model_metrics",
-    ]
-)
-OF_A_MODEL = frozenset(
-    ["logged_models", "logged_model_metrics", "logged_model_params", "logged_model_tags"]
-)
-OF_A_TRACE = frozenset(
-    [
-        "trace_info",
-        "trace_tags",
-        "trace_request_metadata",
-        "trace_metrics",
-        "spans",
-        "span_metrics",
-        "assessments",
-        "review_queue_items",
-    ]
-)
-OF_A_JOB = frozenset(("jobs", "job_locks"))
-OF_AN_EXPERIMENT = frozenset(
-    [
-        "experiments",
-        "experiment_tags",
-        "datasets",
-        "issues",
-        "label_schemas",
-        "review_queues",
-        "review_queue_label_schemas",
-        "review_queue_users",
-        "scorers",
-        "scorer_versions",
-        "online_scoring_configs",
-        "endpoint_bindings",
-        "sql_trace_metric_daily_rollups",
-        "sql_span_cost_daily_rollups",
-        "sql_assessment_daily_rollups",
-        "sql_trace_rollup_rebuild_queue",
-    ]
-)
+OF_A_RUN = {
+    *("runs", "metrics", "latest_metrics", "params", "tags"),
+    *("inputs", "input_tags", "logged_model_metrics"),
+}
+OF_A_MODEL = {
+    *("logged_models", "logged_model_metrics", "logged_model_params", "logged_model_tags"),
+}
+OF_A_TRACE = {
+    *("trace_info", "trace_tags", "trace_request_metadata", "trace_metrics"),
+    *("spans", "span_metrics", "assessments", "review_queue_items"),
+}
+OF_A_JOB = {"jobs", "job_locks"}
+OF_AN_EXPERIMENT = {
+    *("experiments", "experiment_tags", "datasets", "issues", "label_schemas"),
+    *("review_queues", "review_queue_label_schemas", "review_queue_users"),
+    *("scorers", "scorer_versions", "online_scoring_configs", "endpoint_bindings"),
+    *("sql_trace_metric_daily_rollups", "sql_span_cost_daily_rollups"),
+    *("sql_assessment_daily_rollups", "sql_trace_rollup_rebuild_queue"),
+}
 
 
 @pytest.fixture(params=REVISIONS)
@@ -184,7 +155,7 @@ def test_rows_that_dangled_before_are_left_alone(filled: Filled) -> None:
     assert difference(before, filled.content()) == {}
 
 
-def only(rows: Rows, names: frozenset[str]) -> Rows:
+def only(rows: Rows, names: set[str]) -> Rows:
     """Keep some tables of some rows."""
     return {name: some for name, some in rows.items() if name in names}
 
