@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import busy, idle, latency, purge, startup, sweep
+from bench import busy, idle, latency, purge, rows, startup, sweep
 from bench.kit.machine import describe
 from bench.kit.report import write_json
 from bench.kit.world import Lab
@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "idle": idle.measure,
     "purge": purge.measure,
     "sweep": sweep.measure,
+    "rows": rows.measure,
     "startup": startup.measure,
     "busy": busy.measure,
 }

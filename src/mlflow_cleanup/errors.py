@@ -68,6 +68,17 @@ class DatabaseBusy(TrackingUnreadable):
         )
 
 
+class TrackingUnwritable(CleanupError):
+    """The tracking database let no rows be removed."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"the tracking database {path} let no rows be removed ({detail}); what was told as "
+            "removed is, everything else is as it was. Repair that and start again: it goes on."
+        )
+
+
 class StoreUnreachable(CleanupError):
     """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
 

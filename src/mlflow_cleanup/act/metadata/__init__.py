@@ -1,0 +1,7 @@
+"""Removing the rows of what is gone for good from MLflow's own tables."""
+
+from mlflow_cleanup.act.metadata.job import remove_rows
+from mlflow_cleanup.act.metadata.pacing import Pace
+from mlflow_cleanup.act.metadata.targets import Outcome, Result, Target, TargetKind
+
+__all__ = ["Outcome", "Pace", "Result", "Target", "TargetKind", "remove_rows"]
