@@ -32,6 +32,7 @@ class Settings:
     directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
     the SQLite file of a model registry kept apart, whose versions claim places too. `full_cycle` is
     the time from one of the monitor's full cycles to the next; None: it makes none by itself.
+    `purge_metadata`: the monitor removes rows, too, whose files it purged.
     """
 
     database: str
@@ -49,6 +50,7 @@ class Settings:
     registry: str | None = None
     terms: Terms = field(default_factory=Terms)
     full_cycle: timedelta | None = None
+    purge_metadata: bool = False
 
     @property
     def lease_places(self) -> tuple[Path, Path]:

@@ -14,14 +14,15 @@ from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.survey import released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
-from mlflow_cleanup.errors import CleanupError, DatabaseBusy
+from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.items import HELD, OPEN
+from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.item import Item
+from mlflow_cleanup.model.item import Item, Size
 from mlflow_cleanup.model.location import Location
-from mlflow_cleanup.model.plan import Judged, Step, StepResult
+from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Candidate, Keep, Kept
 
@@ -31,7 +32,14 @@ _ENTITIES = {
     TargetKind.TRACE: EntityKind.TRACE,
     TargetKind.EXPERIMENT: EntityKind.EXPERIMENT,
 }
-_ON_PURPOSE = (Kept.ACTIVE, Kept.LIVE_CLAIM, Kept.PINNED, Kept.STILL_WRITING, Kept.RELEASED)
+_ON_PURPOSE = (
+    Kept.ACTIVE,
+    Kept.LIVE_CLAIM,
+    Kept.PINNED,
+    Kept.STILL_WRITING,
+    Kept.RELEASED,
+    Kept.BACKLOG,
+)
 """Reasons to keep something that are no failure."""
 
 _EMPTIED = ("models", "traces")
@@ -45,7 +53,10 @@ Tell = Callable[[Collected], None]
 
 
 class Considered(NamedTuple):
-    """One row with its judged places; `stays` says why nothing of it may go, `fate` how that counts."""
+    """One row with its judged places.
+
+    `stays` says why nothing of it may go, and `fate` how that counts.
+    """
 
     row: Deleted
     places: tuple[Judged, ...] = ()
@@ -55,11 +66,16 @@ class Considered(NamedTuple):
 
 @dataclass(slots=True)
 class Collection:
-    """One collection of what was selected. `sight` gives the verdicts."""
+    """One collection of what was selected.
+
+    `sight` gives the verdicts; `spares_backlog`: what had been deleted before the monitor's first
+    start stays.
+    """
 
     workplace: Workplace
     sight: Sight
     selected: Selected
+    spares_backlog: bool = False
     _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,10 +84,20 @@ class Collection:
 
     def considered(self) -> Iterator[list[Considered]]:
         """Judge everything that was selected, page by page; changes nothing."""
-        left_alone = released(self.workplace) - self.selected.named_ids
+        left_alone = dict.fromkeys(
+            released(self.workplace) - self.selected.named_ids, Keep(Kept.RELEASED)
+        )
+        if self.spares_backlog:
+            backlog = self.workplace.ledger.known.ids(RunState.BACKLOG)
+            left_alone.update(dict.fromkeys(backlog, Keep(Kept.BACKLOG)))
+        staying: dict[str, str] = {}
         for page in self.selected.pages():
             left = (Considered(row, stays=why) for row, why in page.left)
-            yield [*self._consider(page.chosen, left_alone), *left]
+            found = [*self._consider(page.chosen, left_alone, staying), *left]
+            for one in found:
+                if one.stays is not None and one.row.experiment_id is not None:
+                    staying.setdefault(one.row.experiment_id, f"{one.row.target} in it stays")
+            yield found
 
     def remove(self, tell: Tell, take: Take | None, *, with_rows: bool = True) -> None:
         """Remove the bytes (`take`; None: no bytes) and then the rows of all that may go.
@@ -93,11 +119,44 @@ class Collection:
                 self._remove_directory(outcome.target.id)
             tell(_collected(outcome))
 
+    def plan(self) -> tuple[SweepPlan, list[Considered]]:
+        """Show what `remove` would do: the places that would go, measured, and every row."""
+        rows = [one for page in self.considered() for one in page]
+        take = tuple(
+            replace(judged, size=self._size_of(judged.place))
+            for one in rows
+            if one.stays is None
+            for judged in one.places
+            if self._exists(judged.place)
+        )
+        keep = tuple(
+            judged
+            for one in rows
+            if one.stays is not None
+            for judged in one.places
+            if isinstance(judged.verdict, Keep)
+        )
+        plan = SweepPlan(
+            id=digest_of(None, take),
+            made_at=self.sight.now.at,
+            database=self.workplace.settings.database,
+            identity=self.workplace.tracking.identity(),
+            take=take,
+            keep=keep,
+        )
+        return plan, rows
+
+    def _size_of(self, place: Location) -> Size | None:
+        try:
+            return self.workplace.store_of(place.root).measure(place, self._keeps_going)
+        except (CleanupError, OSError):
+            return None
+
     def _keeps_going(self) -> bool:
-        return not self.workplace.stop.is_set()
+        return self.workplace.unhurried()
 
     def _consider(
-        self, rows: Sequence[Deleted], left_alone: frozenset[str]
+        self, rows: Sequence[Deleted], left_alone: Mapping[str, Keep], staying: Mapping[str, str]
     ) -> Iterator[Considered]:
         found = self._candidates(rows)
         pinned = self.sight.ground.claims.pinned
@@ -108,12 +167,14 @@ class Collection:
             if entity in pinned:
                 kept.insert(0, Keep(Kept.PINNED))
             elif row.gone is not None and row.target.id in left_alone:
-                kept.append(Keep(Kept.RELEASED))
-            if not kept:
+                kept.append(left_alone[row.target.id])
+            if kept:
+                fate = Fate.KEPT if kept[0].reason in _ON_PURPOSE else Fate.FAILED
+                yield Considered(row, judged, str(kept[0]), fate)
+            elif row.target.kind is TargetKind.EXPERIMENT:
+                yield Considered(row, judged, staying.get(row.target.id))
+            else:
                 yield Considered(row, judged)
-                continue
-            fate = Fate.KEPT if kept[0].reason in _ON_PURPOSE else Fate.FAILED
-            yield Considered(row, judged, str(kept[0]), fate)
 
     def _candidates(self, rows: Iterable[Deleted]) -> dict[Target, list[Candidate]]:
         """Make a candidate of every place, marked where a process may still be writing to it."""

@@ -41,13 +41,27 @@ class Selected:
             experiments = reader.experiments()
             runs = reader.runs_named(selection.run_ids or ())
             models = reader.models()
+            active = reader.active_runs_in(row.target.id for row in experiments)
         if found := list(problems(chooser, named, (*experiments, *runs, *models))):
             raise BadSelection(found)
         chosen = [row for row in experiments if chooser.chooses(row)]
         self._note_undated(row for row in experiments if not chooser.chooses(row))
         inside = frozenset(row.target.id for row in chosen)
         self._chooser = replace(chooser, experiments=inside)
-        self._experiments, self._models = chosen, models
+        self._models = models
+        self._experiments = Page(
+            tuple(row for row in chosen if row.target.id not in active),
+            tuple(
+                (row, f"run {active[row.target.id]} in it is not deleted")
+                for row in chosen
+                if row.target.id in active
+            ),
+        )
+
+    @property
+    def named_ids(self) -> frozenset[str]:
+        """The ids that were given."""
+        return frozenset(target.id for target in self._selection.targets)
 
     def pages(self) -> Iterator[Page]:
         """Yield everything selected: runs, logged models, traces, jobs, then experiments."""
@@ -63,7 +77,7 @@ class Selected:
             with self._tracking.deleted(self._selection.workspace) as reader:
                 jobs = reader.jobs(self._selection.job_ids)
             yield Page(tuple(filter(self._chooser.is_old, jobs)))
-        yield Page(tuple(self._experiments))
+        yield self._experiments
 
     def remember(self) -> None:
         """Take down since when what no row dates is seen deleted; everything was read by now."""

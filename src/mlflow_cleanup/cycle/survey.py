@@ -115,7 +115,7 @@ def see(
         experiments=_experiments(sight, snapshot),
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
-        released=_released(workplace),
+        released=released(workplace),
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
@@ -192,7 +192,7 @@ def _adopted(workplace: Workplace) -> frozenset[str]:
     return frozenset(adopted)
 
 
-def _released(workplace: Workplace) -> frozenset[str]:
+def released(workplace: Workplace) -> frozenset[str]:
     """Name what an operator restored by hand though MLflow does not know it: it is left alone."""
     ledger = workplace.ledger
     restored: dict[str, Item] = {

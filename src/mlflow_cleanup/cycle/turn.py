@@ -196,6 +196,8 @@ class Cycle:
         left = [candidates.orphan(id_, rows.get(id_)) for id_ in delta.orphaned]
         with self._ledger.transaction():
             known.learn([*came, *left])
+            backlog = known.ids(RunState.BACKLOG) - sight.heads.active - sight.heads.deleted
+            known.move(dict.fromkeys(backlog, RunState.GONE))
             self._ledger.note_vanished(unexplained, VANISHED_WINDOW, sight.now)
             if snapshot.identity != self._ledger.identity:
                 self._ledger.set_identity(snapshot.identity)

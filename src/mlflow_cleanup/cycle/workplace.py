@@ -87,13 +87,18 @@ class Workplace:
 
     def places(self, listed: Iterable[Inventory] = ()) -> Places:
         """Return a fresh view of where artifact URIs lead; `listed` saves looking there again."""
+        listings = {one.root: one.places for one in listed}
+        return Places(self.settings.roots, self.whereabouts, listings)
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """What relative and proxied URIs are relative to."""
         destination = self.settings.artifacts_destination
-        where = Whereabouts(
+        return Whereabouts(
             working_directory=slashed(self.settings.working_directory),
             artifacts_destination=slashed(destination) if destination else None,
             windows=platform.system() == "Windows",
         )
-        return Places(self.settings.roots, where, {one.root: one.places for one in listed})
 
     def unhurried(self) -> bool:
         """Tell whether long work may go on."""

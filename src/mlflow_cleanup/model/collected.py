@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.target import Target
 
 
@@ -25,10 +24,8 @@ class Fate(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One entity as it was carried out; `freed` was measured, `reason` says why it stays."""
+    """One entity as it was carried out; `reason` says why it stays."""
 
     target: Target
     fate: Fate
     reason: str = ""
-    freed: Size | None = None
-    name: str | None = None

@@ -20,8 +20,8 @@ class TargetKind(str, Enum):
 class Target:
     """One entity to remove, with the state it was decided on.
 
-    A run, logged model and experiment must be deleted still, a trace's experiment too, a job
-    finished. `at_ms` is what the row said of when: `deleted_time` of a run,
+    A run and experiment must be deleted still, a logged model too, or its experiment, a trace's
+    experiment, and a job finished. `at_ms` is what the row said of when: `deleted_time` of a run,
     `last_updated_timestamp_ms` of a logged model, `last_update_time` of an experiment; None is
     NULL there, and also stands for a column that this schema does not have. Traces and jobs have
     no such time.

@@ -12,7 +12,7 @@ from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
-from mlflow_cleanup.observe.members import Members
+from mlflow_cleanup.observe.members import Members, is_live
 from mlflow_cleanup.observe.schema import Layout
 
 PAGE = 1_000
@@ -63,6 +63,15 @@ class DeletedReader:
             )
             for row in self._select("experiments", names, where)
         ]
+
+    def active_runs_in(self, experiment_ids: Iterable[str]) -> dict[str, str]:
+        """Name a run that is not deleted for each of the experiments that has one."""
+        found: dict[str, str] = {}
+        for some in _batches(_askable(experiment_ids, _NUMBERED)):
+            where = and_(column("experiment_id").in_(some), is_live(column("lifecycle_stage")))
+            for row in self._select("runs", ("experiment_id", "run_uuid"), where):
+                found.setdefault(plain(row.experiment_id), plain(row.run_uuid))
+        return found
 
     def runs_after(self, number: int) -> tuple[list[Deleted], int]:
         """Read a page of deleted runs, and the number after which the next one begins."""

@@ -115,6 +115,18 @@ class TrackingDatabase:
                 raise TrackingUnreadable(f"the model registry {self.path}: {'; '.join(problems)}")
             return list(reader.model_versions())
 
+    def experiments(self) -> list[tuple[str, str]]:
+        """Read where every experiment lies, dead ones too, as pairs of id and location."""
+        with self._read() as (connection, layout):
+            if not layout.has("experiments", "experiment_id", "artifact_location"):
+                return []
+            wanted: list[ColumnElement[Any]] = [
+                column("experiment_id"),
+                column("artifact_location"),
+            ]
+            rows = connection.execute(select(*wanted).select_from(table("experiments"))).all()
+        return [(plain(id_), text) for id_, text in rows if isinstance(text, str)]
+
     def layout(self) -> Layout:
         """Read what tables and columns there are."""
         with self._read() as (_, layout):

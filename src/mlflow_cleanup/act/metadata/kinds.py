@@ -62,6 +62,10 @@ def _has_deleted_experiment(rows: FromClause) -> ColumnElement[bool]:
     return exists(found.correlate_except(of))
 
 
+def _is_deleted_or_its_experiment_is(rows: FromClause) -> ColumnElement[bool]:
+    return _is_deleted(rows) | _has_deleted_experiment(rows)
+
+
 _ALL = (
     Kind(TargetKind.JOB, "jobs", "id", ("status",), _is_finished),
     Kind(TargetKind.TRACE, "trace_info", "request_id", ("experiment_id",), _has_deleted_experiment),
@@ -69,8 +73,8 @@ _ALL = (
         kind=TargetKind.LOGGED_MODEL,
         table="logged_models",
         key="model_id",
-        needs=("lifecycle_stage",),
-        may_go=_is_deleted,
+        needs=("lifecycle_stage", "experiment_id"),
+        may_go=_is_deleted_or_its_experiment_is,
         at="last_updated_timestamp_ms",
     ),
     Kind(

@@ -5,31 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-
-class TargetKind(str, Enum):
-    """The kinds of entity whose rows can be removed."""
-
-    RUN = "run"
-    LOGGED_MODEL = "logged model"
-    TRACE = "trace"
-    EXPERIMENT = "experiment"
-    JOB = "job"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One entity to remove, with the state it was decided on.
-
-    A run, logged model and experiment must be deleted still, a trace's experiment too, a job
-    finished. `at_ms` is what the row said of when: `deleted_time` of a run,
-    `last_updated_timestamp_ms` of a logged model, `last_update_time` of an experiment; None is
-    NULL there, and also stands for a column that this schema does not have. Traces and jobs have
-    no such time.
-    """
-
-    kind: TargetKind
-    id: str
-    at_ms: int | None = None
+from mlflow_cleanup.model.target import Target, TargetKind
 
 
 class Result(str, Enum):
@@ -52,3 +28,5 @@ class Outcome:
 CHANGED = "its row is not as it was when this was decided: restored, or written to since"
 NO_ID = "no entity of this kind can have such an id or time"
 NOT_LET_GO = "the database did not let its row go"
+
+__all__ = ["CHANGED", "NOT_LET_GO", "NO_ID", "Outcome", "Result", "Target", "TargetKind"]
