@@ -18,7 +18,7 @@ from mlflow_cleanup.act.metadata import Target, TargetKind, remove_rows
 from mlflow_cleanup.act.metadata import writing
 
 database, until, *runs = sys.argv[1:]
-count, connect = int(until), writing._connect
+count, connect = int(until), writing.connect
 
 def trace(statement):
     global count
@@ -33,7 +33,7 @@ def traced(path):
     connection.set_trace_callback(trace)
     return connection
 
-writing._connect = traced
+writing.connect = traced
 for outcome in remove_rows(database, [Target(TargetKind.RUN, run, 5000) for run in runs]):
     print(outcome.target.id, flush=True)
 """

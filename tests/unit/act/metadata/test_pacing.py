@@ -25,7 +25,7 @@ class Clock:
 
     def pace(self, **more: float) -> Pace:
         """Return the default pace on this clock."""
-        return Pace(**more, clock=lambda: self.now_s, sleep=self.sleep)  # type: ignore[arg-type]
+        return Pace(**more, clock=lambda: self.now_s, sleep=self.sleep)
 
 
 def batch(
@@ -47,6 +47,7 @@ def batch(
 
 def held_s(pacer: Pacer, clock: Clock, each_s: float, commit_s: float, *, others: bool) -> float:
     """Let it learn, and return how long it holds the lock then."""
+    held = 0.0
     for _ in range(30):
         _, held = batch(pacer, clock, each_s, commit_s, others=others)
         pacer.rest()

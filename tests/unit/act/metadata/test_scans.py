@@ -23,14 +23,14 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.instructions = 0
-        connect = writing._connect
+        original = writing.connect
 
         def counted(path: str) -> sqlite3.Connection:
-            connection = connect(path)
+            connection = original(path)
             connection.set_progress_handler(self._count, INSTRUCTIONS_A_STEP)
             return connection
 
-        monkeypatch.setattr(writing, "_connect", counted)
+        monkeypatch.setattr(writing, "connect", counted)
 
     def _count(self) -> int:
         self.instructions += INSTRUCTIONS_A_STEP
