@@ -79,6 +79,20 @@ class TrackingUnwritable(CleanupError):
         )
 
 
+class NoRoomToVacuum(TrackingUnwritable):
+    """There is not enough free space to make a tracking database smaller."""
+
+    def __init__(self, path: str, directory: str, needed_bytes: int, free_bytes: int) -> None:
+        self.path, self.directory = path, directory
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
+        CleanupError.__init__(
+            self,
+            f"to give its free space back, the tracking database {path} needs {needed_bytes} bytes "
+            f"in {directory} for a moment, and {free_bytes} are free there; it is as it was. Make "
+            "room, or let SQLITE_TMPDIR name a directory on another disk.",
+        )
+
+
 class StoreUnreachable(CleanupError):
     """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
 

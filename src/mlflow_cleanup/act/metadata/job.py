@@ -32,7 +32,7 @@ def remove_rows(
     targets: Iterable[Target],
     *,
     keep_going: KeepGoing = _always,
-    tell: Callable[[DatabaseBusy], None] = _say_nothing,
+    tell: Callable[[DatabaseBusy], object] = _say_nothing,
     pace: Pace = DEFAULT_PACE,
 ) -> Iterator[Outcome]:
     """Remove the rows of some entities, and all that hangs on them, from an SQLite database.

@@ -29,7 +29,7 @@ class Patience:
     database: str
     pacer: Pacer
     keep_going: KeepGoing
-    tell: Callable[[DatabaseBusy], None]
+    tell: Callable[[DatabaseBusy], object]
 
     def insist(self, action: Callable[[], Done]) -> Done:
         """Do something until no lock stands in its way; raises Stopped."""

@@ -43,7 +43,7 @@ def opened(path: str, pace: Pace) -> Iterator[Writer]:
     """
     if not os.path.isfile(path):
         raise DatabaseMissing(path)
-    engine = create_engine("sqlite://", creator=partial(_connect, path), poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=partial(connect, path), poolclass=NullPool)
     try:
         with explaining(path, pace.wait_s), engine.connect() as connection:
             for setting in _SETTINGS:
@@ -53,7 +53,8 @@ def opened(path: str, pace: Pace) -> Iterator[Writer]:
         engine.dispose()
 
 
-def _connect(path: str) -> sqlite3.Connection:
+def connect(path: str) -> sqlite3.Connection:
+    """Open a database that is there for writing; nothing waits for a lock by itself."""
     connection = sqlite3.connect(
         f"{Path(path).as_uri()}?mode=rw",
         uri=True,
