@@ -38,6 +38,18 @@ class Hands:
     collection: Collection
     take: Take
     workplace: Workplace
+    holds_lease: bool
+
+    def remember(self, tally: Tally) -> None:
+        """Enter into the history what was removed of MLflow's rows."""
+        if not tally.of(Fate.REMOVED):
+            return
+        ledger = self.workplace.ledger
+        now = ledger.peek(self.workplace.clock()).at
+        ledger.history.add([Event(EventKind.COLLECTED, now, detail=removed_text(tally))])
+        if self.holds_lease:
+            # An experiment by which the database was recognised may be among them.
+            ledger.set_identity(self.workplace.tracking.identity())
 
 
 @contextmanager
@@ -66,14 +78,6 @@ def hands(settings: Settings, selection: Selection, tally: Tally) -> Iterator[Ha
             workplace.close()
 
 
-def remember(workplace: Workplace, tally: Tally) -> None:
-    """Enter into the history what was removed of MLflow's rows."""
-    if tally.of(Fate.REMOVED):
-        now = workplace.ledger.peek(workplace.clock()).at
-        event = Event(EventKind.COLLECTED, now, detail=removed_text(tally))
-        workplace.ledger.history.add([event])
-
-
 def _check(settings: Settings, selection: Selection) -> None:
     """Refuse ids that may not be removed before anything at all is touched."""
     if selection.targets or selection.workspace is not None:
@@ -95,7 +99,7 @@ def _here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
             yield step
         tally.freed += _purge_due(ids, course)
 
-    return Hands(Collection(workplace, sight, selected), take, workplace)
+    return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=True)
 
 
 def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
@@ -126,7 +130,7 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
             by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
 
-    return Hands(Collection(workplace, sight, selected), take, workplace)
+    return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=False)
 
 
 def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:

@@ -43,7 +43,8 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
     Takes the flags of `mlflow gc`, means the same by them, and needs no server. Ids that are not
     given mean everything that is deleted.
     """
-    from mlflow_cleanup.cli.collecting import hands, remember
+    from mlflow_cleanup.act.metadata import vacuum
+    from mlflow_cleanup.cli.collecting import hands
     from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.cycle.roots import with_named_roots
@@ -70,7 +71,10 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
         take = None if given["metadata_only"] else ready.take
         ready.collection.remove(tell, take, with_rows=not given["artifacts_only"])
         is_stopped = ready.workplace.stop.is_set()
-        remember(ready.workplace, tally)
+        ready.remember(tally)
+        if given["vacuum"] and not is_stopped:
+            done = vacuum(settings.database)
+            tally.vacuumed = done.before_bytes, done.after_bytes
     show(tally_values(tally), tally_text(tally), as_json=as_json)
     ctx.exit(NOT_CLEANED if tally.of(Fate.FAILED) or is_stopped else DONE)
 

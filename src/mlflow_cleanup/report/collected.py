@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ class Tally:
     removed: list[Collected] = field(default_factory=list)
     stays: list[Collected] = field(default_factory=list)
     freed: Size = field(default_factory=Size)
+    vacuumed: tuple[int, int] | None = None
+    """The database's bytes on disk before and after, where it was vacuumed."""
 
     def add(self, one: Collected) -> None:
         """Take down what became of one entity."""
@@ -37,13 +39,17 @@ class Tally:
         return sum(count for (_, had), count in self.counts.items() if had is fate)
 
 
-def tally_values(tally: Tally, *, vacuumed: Mapping[str, int] | None = None) -> dict[str, Any]:
+def tally_values(tally: Tally) -> dict[str, Any]:
     """Return everything as JSON values."""
     return {
         "counts": {fate.value: tally.of(fate) for fate in Fate},
         "freed": {"files": tally.freed.files, "bytes": tally.freed.bytes},
         "entities": [_values(one) for one in (*tally.removed, *tally.stays)],
-        "vacuumed": dict(vacuumed) if vacuumed else None,
+        "vacuumed": (
+            None
+            if tally.vacuumed is None
+            else dict(zip(("bytes_before", "bytes_after"), tally.vacuumed, strict=True))
+        ),
     }
 
 
@@ -63,6 +69,9 @@ def tally_text(tally: Tally) -> str:
     lines += [f"  {collected_text(one)}" for one in tally.stays]
     if tally.of(Fate.HELD):
         lines.append("  rows stay until their files are purged: `mlflow-cleanup trash list`")
+    if tally.vacuumed:
+        before, after = map(size_text, tally.vacuumed)
+        lines.append(f"  the database takes {after} on the disk now, {before} before")
     return "\n".join(map(printable, lines))
 
 
@@ -94,14 +103,6 @@ def rows_values(considered: Sequence[tuple[Target, str | None]]) -> list[dict[st
         }
         for target, why in considered
     ]
-
-
-def vacuum_text(vacuumed: Mapping[str, int]) -> str:
-    """Say what a vacuum gave back to the disk."""
-    return (
-        f"the database shrank from {size_text(vacuumed['before'])} to "
-        f"{size_text(vacuumed['after'])}"
-    )
 
 
 def _values(one: Collected) -> dict[str, Any]:
