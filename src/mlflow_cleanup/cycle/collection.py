@@ -42,6 +42,8 @@ _ON_PURPOSE = (
 )
 """Reasons to keep something that are no failure."""
 
+_HELD = tuple(dict.fromkeys((*HELD, *OPEN)))
+
 _EMPTIED = ("models", "traces")
 """What MLflow makes in an experiment's directory beside its runs."""
 
@@ -213,9 +215,13 @@ class Collection:
             failed = self._take(going, take) if take is not None else {}
             if not self._keeps_going():
                 return
-            held = self._held(going)
+            held, around = self._held(going), self.workplace.ledger.items.paths(*_HELD)
             for one in going:
-                why = failed.get(one.row.target) or self._still_there(one, held)
+                why = (
+                    failed.get(one.row.target)
+                    or self._in_trash(one, held, around)
+                    or self._still_there(one)
+                )
                 if why is not None:
                     tell(why)
                     continue
@@ -246,16 +252,33 @@ class Collection:
 
     def _held(self, going: Iterable[Considered]) -> Mapping[str, Item]:
         ids = [one.row.target.id for one in going if one.row.gone is not None]
-        items = self.workplace.ledger.items.of(ids, *dict.fromkeys((*HELD, *OPEN)))
+        items = self.workplace.ledger.items.of(ids, *_HELD)
         return {item.entity.id: item for item in items}
 
-    def _still_there(self, one: Considered, held: Mapping[str, Item]) -> Collected | None:
-        """Say why a row stays: its bytes are there, or it cannot be seen that they are not."""
+    def _in_trash(
+        self, one: Considered, held: Mapping[str, Item], around: Mapping[str, str]
+    ) -> Collected | None:
+        """Say why a row stays: the trash holds its bytes, or that inside of which they lay.
+
+        `around` are all places of which the trash holds something.
+        """
         target = one.row.target
-        if one.row.gone is not None and (item := held.get(target.id)) is not None:
+        if one.row.gone is None:
+            return None
+        if (item := held.get(target.id)) is not None:
             if item.error:
                 return Collected(target, Fate.FAILED, item.error)
             return Collected(target, Fate.HELD, f"its files are in the trash, as item {item.id}")
+        for judged in one.places if around else ():
+            for path in _above(judged.place.path):
+                if path in around:
+                    why = f"its files went into the trash with item {around[path]}"
+                    return Collected(target, Fate.HELD, why)
+        return None
+
+    def _still_there(self, one: Considered) -> Collected | None:
+        """Say why a row stays: its bytes are there, or it cannot be seen that they are not."""
+        target = one.row.target
         for judged in one.places:
             place = judged.place
             if was_never_made(self.workplace, place.root):
@@ -312,6 +335,13 @@ def look_only(workplace: Workplace) -> Sight:
 def _entity(target: Target) -> Entity | None:
     kind = _ENTITIES.get(target.kind)
     return None if kind is None else Entity(kind, target.id)
+
+
+def _above(path: str) -> Iterator[str]:
+    """Name a path and every one above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _collected(outcome: Outcome) -> Collected:
