@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.tools import Tools
@@ -22,6 +23,7 @@ from mlflow_cleanup.errors import LeaseHeld
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.collected import Fate
 from mlflow_cleanup.model.deleted import Selection
 from mlflow_cleanup.model.event import Event, EventKind
@@ -67,7 +69,7 @@ def hands(settings: Settings, selection: Selection, tally: Tally) -> Iterator[Ha
             with Lease(settings.lease_places, "mlflow-cleanup gc"):
                 workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
                 try:
-                    yield _here(workplace, selection, tally)
+                    yield here(workplace, selection, tally)
                 finally:
                     workplace.close()
             return
@@ -85,7 +87,8 @@ def _check(settings: Settings, selection: Selection) -> None:
             Selected(workplace, selection, workplace.ledger.peek(workplace.clock()))
 
 
-def _here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
+def here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
+    """Make ready for the holder of the lease, after an ordinary cycle that takes nothing."""
     cycle = Cycle(workplace)
     cycle.run(takes=False)  # what left is known as having left, whatever becomes of its rows
     sight, tools = cycle.sighted()
@@ -118,11 +121,14 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
     selected = Selected(workplace, selection, sight.now)
     retention, state_dir = workplace.settings.retention, workplace.settings.state_dir
 
+    def watch(_: Progress) -> bool:
+        return not workplace.stop.is_set()
+
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
-        plan = _plan(workplace, judged)
-        done = by_the_holder(state_dir, (APPLY, [json.dumps(plan_values(plan))]), holder)
-        steps = [_step(told, one) for told, one in zip(done["steps"], plan.take, strict=False)]
-        yield from steps
+        if judged:
+            plan = plan_values(_plan(workplace, judged))
+            done = by_the_holder(state_dir, (APPLY, [json.dumps(plan)]), holder, watch)
+            yield from _steps(done["steps"], judged)
         now = workplace.ledger.peek(workplace.clock())
         held = workplace.ledger.items.of(ids, *HELD)
         due = [item for item in held if is_due(item, retention, now.aged_s)]
@@ -144,8 +150,11 @@ def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:
     )
 
 
-def _step(told: dict[str, str], judged: Judged) -> Step:
-    return Step(judged, StepResult(told["result"]), told["detail"])
+def _steps(told: Iterable[dict[str, Any]], judged: Iterable[Judged]) -> Iterator[Step]:
+    """Read what became of places; they were taken root by root, in an order of its own."""
+    by_path = {one.place.path: one for one in judged}
+    for one in told:
+        yield Step(by_path[one["path"]], StepResult(one["result"]), one["detail"])
 
 
 def _freed(workplace: Workplace, items: Iterable[Item]) -> Size:
