@@ -26,7 +26,8 @@ def database(tmp_path: Path) -> TrackingFile:
 
 def every_run(database: TrackingFile, workspace: str | None = None) -> list[list[Deleted]]:
     """Read the deleted runs, page by page."""
-    pages, number = [], 0
+    pages: list[list[Deleted]] = []
+    number = 0
     while True:
         with TrackingDatabase(str(database.path)).deleted(workspace) as reader:
             rows, number = reader.runs_after(number)
@@ -259,7 +260,7 @@ class TestWorkspaces:
         with TrackingDatabase(str(shared.path)).deleted("team") as reader:
             named = reader.named(asked)
         assert named.stages == {Target(EXPERIMENT, "8"): "deleted"}
-        assert named.workspaces == {"default", "team"}
+        assert named.workspaces == frozenset({"default", "team"})
 
 
 def test_stages_of_named_ids(database: TrackingFile) -> None:
