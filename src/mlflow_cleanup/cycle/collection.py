@@ -16,11 +16,10 @@ from mlflow_cleanup.cycle.survey import released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.items import HELD, OPEN
-from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.item import Item, Size
+from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
@@ -38,7 +37,6 @@ _ON_PURPOSE = (
     Kept.PINNED,
     Kept.STILL_WRITING,
     Kept.RELEASED,
-    Kept.BACKLOG,
 )
 """Reasons to keep something that are no failure."""
 
@@ -70,14 +68,13 @@ class Considered(NamedTuple):
 class Collection:
     """One collection of what was selected.
 
-    `sight` gives the verdicts; `spares_backlog`: what had been deleted before the monitor's first
-    start stays.
+    `sight` gives the verdicts; `only_purged`: only what the ledger says was purged is meant.
     """
 
     workplace: Workplace
     sight: Sight
     selected: Selected
-    spares_backlog: bool = False
+    only_purged: bool = False
     _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,11 +86,11 @@ class Collection:
         left_alone = dict.fromkeys(
             released(self.workplace) - self.selected.named_ids, Keep(Kept.RELEASED)
         )
-        if self.spares_backlog:
-            backlog = self.workplace.ledger.known.ids(RunState.BACKLOG)
-            left_alone.update(dict.fromkeys(backlog, Keep(Kept.BACKLOG)))
         staying: dict[str, str] = {}
         for page in self.selected.pages():
+            if self.only_purged:
+                yield list(self._consider(self._purged(page.chosen), left_alone, staying))
+                continue
             left = (Considered(row, stays=why) for row, why in page.left)
             found = [*self._consider(page.chosen, left_alone, staying), *left]
             for one in found:
@@ -153,6 +150,13 @@ class Collection:
             return self.workplace.store_of(place.root).measure(place, self._keeps_going)
         except (CleanupError, OSError):
             return None
+
+    def _purged(self, rows: Iterable[Deleted]) -> list[Deleted]:
+        """Keep what had files, all of which were purged; no experiment is among that."""
+        found = {row.target.id: row for row in rows if row.gone is not None}
+        purged = self.workplace.ledger.items.of(found, ItemState.PURGED)
+        ids = {(item.entity.kind, item.entity.id) for item in purged}
+        return [row for row in found.values() if (_ENTITIES[row.target.kind], row.target.id) in ids]
 
     def _keeps_going(self) -> bool:
         return self.workplace.unhurried()
@@ -350,7 +354,8 @@ def _collected(outcome: Outcome) -> Collected:
         Result.KEPT: Fate.KEPT,
         Result.ABSENT: Fate.ABSENT,
     }
-    return Collected(outcome.target, fates[outcome.result], outcome.reason)
+    fate = Fate.FAILED if outcome.is_trouble else fates[outcome.result]
+    return Collected(outcome.target, fate, outcome.reason)
 
 
 def _date(milliseconds: int | None) -> datetime | None:

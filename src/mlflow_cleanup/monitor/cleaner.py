@@ -184,9 +184,8 @@ class Cleaner(threading.Thread):
         sight, tools = self._cycle.sighted()
         selection = Selection(older_than=self._settings.retention)
         selected = Selected(self._workplace, selection, tools.now)
-        spares = not self._settings.include_backlog
         tally = Tally()
-        Collection(self._workplace, sight, selected, spares_backlog=spares).remove(tally.add, None)
+        Collection(self._workplace, sight, selected, only_purged=True).remove(tally.add, None)
         if tally.of(Fate.REMOVED):
             self._say(EventKind.COLLECTED, removed_text(tally))
         if self._workplace.unhurried():
