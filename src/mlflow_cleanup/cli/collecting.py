@@ -86,9 +86,7 @@ def _check(settings: Settings, selection: Selection) -> None:
 
 
 def _here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
-    cycle = Cycle(workplace)
-    cycle.run(takes=False)  # what left is known as having left, whatever becomes of its rows
-    sight, tools = cycle.sighted()
+    sight, tools = Cycle(workplace).learn()
     selected = Selected(workplace, selection, tools.now)
     course = replace(tools, unhurried=tools.keep_going)
 
