@@ -388,6 +388,9 @@ def _remove_if_empty(root: Directory, parents: list[str]) -> None:
 def _remove_trash(root: Directory, item_id: str) -> None:
     """Remove an item's emptied place in the trash; one that still holds bytes stays."""
     with suppress(FileNotFoundError, UnsafePlace), descend(root, (RESERVED, TRASH)) as trash:
+        with suppress(OSError):
+            trash.rmdir(item_id)  # had no note
+            return
         with suppress(FileNotFoundError), descend(trash, [item_id]) as place:
             if exists(place, CONTENT):
                 return
