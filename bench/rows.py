@@ -51,10 +51,10 @@ def measure(lab: Lab) -> Result:
 
 def _aims(journal: str, by_name: dict[str, Series]) -> list[Aim]:
     floor_s = by_name["plain SQL"].quantile(0.5)
-    times = by_name["mlflow-cleanup"].quantile(0.5) / floor_s
+    times = by_name["mlflow-cleanup, unpaced"].quantile(0.5) / floor_s
     waited_ms = by_name[_PACED].quantile(0.99)
     return [
-        Aim(f"{journal} journal: times plain SQL, median", times, _TIMES_FLOOR),
+        Aim(f"{journal} journal: unpaced, times plain SQL, median", times, _TIMES_FLOOR),
         Aim(f"{journal} journal: a writer's p99 beside it, ms", waited_ms, _P99_MS),
     ]
 

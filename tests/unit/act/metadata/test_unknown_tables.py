@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_cleanup.act.metadata import Outcome, Result, TargetKind, remove_rows
+from mlflow_cleanup.act.metadata import Outcome, Pace, Result, TargetKind, remove_rows, vacuum
+from mlflow_cleanup.act.metadata.targets import NOT_LET_GO
 from mlflow_cleanup.errors import TrackingUnwritable
 from tests.kit.rows import Filled, World
 
 RUN = TargetKind.RUN
+ONE_BY_ONE = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6)
 
 
 def plug_in(filled: Filled, *definition: str) -> World:
@@ -79,13 +81,13 @@ def test_any_other_word_keeps_the_run(filled: Filled, action: str, columns: str)
 
 
 def test_set_null_where_null_may_not_be_keeps_the_run(filled: Filled) -> None:
-    """The database itself would refuse it."""
+    """The database itself would refuse it, in words that help nobody."""
     world = plug_in(
         filled,
         "CREATE TABLE plug_in (id INTEGER PRIMARY KEY, run VARCHAR NOT NULL "
         "REFERENCES runs ON DELETE SET NULL)",
     )
-    assert remove(filled, world).result is Result.KEPT
+    assert remove(filled, world).reason == "rows of table plug_in refer to it, by run"
 
 
 def test_what_hangs_on_a_plug_ins_rows_goes_first(filled: Filled) -> None:
@@ -199,6 +201,17 @@ def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
     ]
 
 
+def test_a_trigger_that_ignores_keeps_its_run_whole(filled: Filled) -> None:
+    """A delete that did nothing, without a word, is noticed: none of the run's rows go."""
+    world = filled.world(2, "deleted")
+    filled.file.execute(
+        "CREATE TRIGGER keeps BEFORE DELETE ON runs BEGIN SELECT RAISE(IGNORE); END"
+    )
+    before = filled.content()
+    assert remove(filled, world).reason == NOT_LET_GO
+    assert filled.content() == before
+
+
 def test_tables_changed_meanwhile_end_it(filled: Filled) -> None:
     """What hangs on what could be another thing now: nothing more is removed."""
     worlds = [filled.world(number, "deleted") for number in range(2, 6)]
@@ -214,22 +227,21 @@ def test_tables_changed_meanwhile_end_it(filled: Filled) -> None:
 
 def test_a_vacuum_meanwhile_ends_nothing(filled: Filled) -> None:
     """It makes the tables anew and leaves them the same, though not the numbers of rows."""
+    filled.world(90, "deleted")
     worlds = [filled.world(number, "deleted") for number in range(2, 8)]
-    filled.file.execute("DELETE FROM logged_model_metrics WHERE rowid = 1")
-    targets = [filled.target(kind, world) for kind in (TargetKind.TRACE, RUN) for world in worlds]
-    outcomes = remove_rows(filled.path, targets)
+    last = worlds[-1]
+    outcomes = remove_rows(
+        filled.path, [filled.target(RUN, world) for world in worlds], pace=ONE_BY_ONE
+    )
     next(outcomes)
-    filled.file.execute("PRAGMA user_version = 1")
-    vacuum(filled)
-    assert {item.result for item in outcomes} == {Result.REMOVED}
+    filled.file.execute("DELETE FROM logged_model_metrics WHERE rowid = 1")
+    vacuum(filled.path)
+    # The number that the last row had is given again, and to a row that says the same.
+    for step in (70, 80):
+        metric = {"run_id": last.run, "model_id": last.model, "metric_step": step}
+        filled.add("logged_model_metrics", metric, last)
+    for outcome in outcomes:
+        assert outcome.result is Result.REMOVED
+        gone = "run_id NOT IN (SELECT run_uuid FROM runs)"
+        assert not filled.file.execute(f"SELECT * FROM logged_model_metrics WHERE {gone}")
     assert filled.content()["logged_model_metrics"] == set()
-    assert filled.broken_keys() == []
-
-
-def vacuum(filled: Filled) -> None:
-    """Vacuum as an operator would."""
-    import sqlite3  # noqa: PLC0415
-
-    connection = sqlite3.connect(filled.path, isolation_level=None)
-    connection.execute("VACUUM")
-    connection.close()
