@@ -181,7 +181,7 @@ def test_an_endpoint_that_was_given_to_an_experiment_loses_it_in_the_end(filled:
 
 
 @pytest.mark.parametrize("name", ["runs", "logged_models", "trace_info"])
-@pytest.mark.parametrize("turn", range(0, 40, 3))
+@pytest.mark.parametrize("turn", range(0, 40, 6))
 def test_what_came_into_an_experiment_meanwhile_keeps_it(
     filled: Filled, name: str, turn: int
 ) -> None:
@@ -214,7 +214,7 @@ def test_what_came_into_an_experiment_meanwhile_keeps_it(
     assert filled.broken_keys() == []
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_others_write_nothing_dangles(filled: Filled, seed: int) -> None:
     """A client with checked keys inserts, moves and deletes between any two transactions."""
     worlds, _ = worlds_of(filled, 5)
