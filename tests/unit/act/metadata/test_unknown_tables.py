@@ -185,6 +185,37 @@ def test_names_are_only_names(filled: Filled, name: str) -> None:
     assert filled.file.execute(f"SELECT * FROM {quoted}") == [(other.run,)]
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "CREATE VIEW plug_in AS SELECT run_uuid FROM runs",
+        "CREATE VIRTUAL TABLE plug_in USING fts5 (run)",
+        "CREATE TABLE plug_in (run VARCHAR, twice AS (run || run) VIRTUAL)",
+        "CREATE INDEX plug_in ON runs (lower(name)) WHERE status = 'FAILED'",
+        "CREATE TRIGGER plug_in AFTER DELETE ON tags BEGIN UPDATE params SET value = 1; END",
+        "CREATE TABLE plug_in (run VARCHAR REFERENCES no_table ON DELETE CASCADE)",
+    ],
+)
+def test_whatever_else_a_database_has_stands_in_nobodys_way(
+    filled: Filled, definition: str
+) -> None:
+    """Views, virtual tables, columns that are computed, keys that lead nowhere."""
+    filled.file.execute(definition)
+    world = filled.world(2, "deleted", without=["plug_in", "plug_in_data", "plug_in_idx"])
+    (outcome,) = remove_rows(filled.path, [filled.target(RUN, world)])
+    assert outcome.result is Result.REMOVED
+    assert filled.file.execute("SELECT * FROM metrics") == []
+
+
+def test_tables_and_columns_are_named_in_any_case(filled: Filled) -> None:
+    """As SQLite itself reads them."""
+    world = plug_in(
+        filled, "CREATE TABLE Plug_In (ID, Run REFERENCES RUNS (Run_UUID) ON DELETE CASCADE)"
+    )
+    assert remove(filled, world).result is Result.REMOVED
+    assert [row[0] for row in rows(filled)] == [3]
+
+
 def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
     """What the database does not let go stays altogether; the rest of the batch goes."""
     worlds = [filled.world(number, "deleted") for number in range(2, 6)]
