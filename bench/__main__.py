@@ -38,7 +38,9 @@ def main() -> None:
         results = []
         for name in given.names or MEASUREMENTS:
             before = os.getloadavg()[0]
-            result = replace({**MEASUREMENTS, **LONG}[name](lab), loads=(before, os.getloadavg()[0]))
+            result = replace(
+                {**MEASUREMENTS, **LONG}[name](lab), loads=(before, os.getloadavg()[0])
+            )
             print(f"\n{result}", flush=True)
             results.append(result)
     if given.json:

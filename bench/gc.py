@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.kit.machine import Spent, environment, file_system, peak_of_all_mib, say, spending
 from bench.kit.report import Aim, Result, Series
 from bench.kit.world import Lab, World
-from bench.rows import Writer
+from bench.kit.writer import Writer
 
 METRICS = 50
 FILES = 5
@@ -165,9 +165,7 @@ def _series(group: str, samples: dict[str, list[float]]) -> list[Series]:
 def _aims(found: list[Series]) -> list[Aim]:
     by_name = {(one.group.rpartition(", ")[2], one.contender): one for one in found}
     title = found[0].group.rpartition(", ")[0]
-    theirs_s, ours_s, sight_s, floor_s = (
-        by_name["s", name].quantile(0.5) for name in CONTENDERS
-    )
+    theirs_s, ours_s, sight_s, floor_s = (by_name["s", name].quantile(0.5) for name in CONTENDERS)
     return [
         Aim(f"{title}: share of MLflow's time", ours_s / theirs_s, 1 / 20),
         Aim(f"{title}: share until out of sight", sight_s / theirs_s, 1 / 50),
