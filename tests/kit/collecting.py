@@ -118,8 +118,16 @@ def is_gone(world: World, run: Run) -> bool:
     return not (
         has_row(world, run)
         or run.place.parent.exists()
-        or world.bytes_in_trash(run)
+        or trashed_bytes(world, run)
         or run_rows(run, world)
+    )
+
+
+def trashed_bytes(world: World, run: Run) -> int:
+    """Count the bytes of a run in the trash, where what is purged at once has no note of origin."""
+    ids = {item.id for item in world.items(run)}
+    return sum(
+        len(data) for one in world.trash() if one.item_id in ids for data in one.files.values()
     )
 
 

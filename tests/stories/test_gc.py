@@ -25,6 +25,7 @@ from tests.kit.collecting import (
     model,
     rows,
     shown,
+    trashed_bytes,
 )
 from tests.kit.faults import before, fail
 from tests.kit.world import Run, World, tree
@@ -74,7 +75,7 @@ class TestUsual:
         seen: list[tuple[bool, bool]] = []
 
         def look() -> None:
-            seen.append((has_row(world, deleted), world.bytes_in_trash(deleted) > 0))
+            seen.append((has_row(world, deleted), trashed_bytes(world, deleted) > 0))
 
         world.faults.before("purge", look)
         collect(world, before_rows=look)
@@ -250,7 +251,7 @@ class TestFailing:
         assert told.every_fate == {runs[0].id: REMOVED, runs[1].id: FAILED, runs[2].id: REMOVED}
         assert "stubborn" in told.why(runs[1])
         assert rows(world, *runs) == [False, True, False]
-        assert world.bytes_in_trash(runs[1]) == 100
+        assert trashed_bytes(world, runs[1]) == 100
         world.advance(hours=1)
         assert collect(world).every_fate == {runs[1].id: REMOVED}
         assert is_gone(world, runs[1])
@@ -262,7 +263,7 @@ class TestFailing:
         with suppress(OSError):
             assert set(collect(world).fates(deleted)) <= {FAILED, KEPT}
         assert has_row(world, deleted)
-        assert world.bytes_at(deleted) + world.bytes_in_trash(deleted) == 10
+        assert world.bytes_at(deleted) + trashed_bytes(world, deleted) == 10
         world.faults.heal()
         world.advance(hours=7)
         assert collect(world).fates(deleted) == [REMOVED]

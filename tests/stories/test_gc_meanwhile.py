@@ -21,6 +21,7 @@ from tests.kit.collecting import (
     is_whole,
     rows,
     shown,
+    trashed_bytes,
 )
 from tests.kit.tracking_db import run_id
 from tests.kit.world import Run, World
@@ -140,7 +141,7 @@ class TestTrash:
         assert has_row(world, deleted)
         world.advance(minutes=59)
         assert collect(world).fates(deleted) == [HELD]
-        assert world.bytes_in_trash(deleted) == 10
+        assert trashed_bytes(world, deleted) == 10
         world.advance(minutes=1)
         assert collect(world).fates(deleted) == [REMOVED]
         assert is_gone(world, deleted)
@@ -158,7 +159,7 @@ class TestTrash:
         self.held(world, deleted)
         world.restart(retention=AT_ONCE)
         assert collect(world, files=False).fates(deleted) == [HELD]
-        assert world.bytes_in_trash(deleted) == 10
+        assert trashed_bytes(world, deleted) == 10
 
     def test_conflict_stays(self, world: World, deleted: Run) -> None:
         """The rest of a restore that met other files is nobody's to purge, so the row stays."""
@@ -170,7 +171,7 @@ class TestTrash:
         told = collect(world)
         assert told.fates(deleted) != [REMOVED]
         assert has_row(world, deleted)
-        assert world.bytes_in_trash(deleted) + world.bytes_at(deleted) == 110
+        assert trashed_bytes(world, deleted) + world.bytes_at(deleted) == 110
 
     def test_released_by_hand_stays(self, world: World, deleted: Run) -> None:
         """`mlflow-cleanup restore` means: leave it alone; unless it is named."""

@@ -89,9 +89,8 @@ def _check(settings: Settings, selection: Selection) -> None:
 
 def here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
     """Make ready for the holder of the lease, after an ordinary cycle that takes nothing."""
-    cycle = Cycle(workplace)
-    cycle.run(takes=False)  # what left is known as having left, whatever becomes of its rows
-    sight, tools = cycle.sighted()
+    sight, tools = Cycle(workplace).learn()
+    workplace.check_roots()  # their markers name experiments that stay, whatever goes
     selected = Selected(workplace, selection, tools.now)
     course = replace(tools, unhurried=tools.keep_going)
 
@@ -117,26 +116,38 @@ def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
 
 
 def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str) -> Hands:
-    sight = look_only(workplace)
-    selected = Selected(workplace, selection, sight.now)
     retention, state_dir = workplace.settings.retention, workplace.settings.state_dir
 
-    def watch(_: Progress) -> bool:
+    def is_wanted(_: Progress | None = None) -> bool:
         return not workplace.stop.is_set()
+
+    def have_taken(judged: Sequence[Judged]) -> Iterator[Step]:
+        plan = plan_values(_plan(workplace, judged))
+        done = by_the_holder(state_dir, (APPLY, [json.dumps(plan)]), holder, is_wanted)
+        return _steps(done["steps"], judged)
 
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
         if judged:
-            plan = plan_values(_plan(workplace, judged))
-            done = by_the_holder(state_dir, (APPLY, [json.dumps(plan)]), holder, watch)
-            yield from _steps(done["steps"], judged)
+            yield from have_taken(judged)
         now = workplace.ledger.peek(workplace.clock())
         held = workplace.ledger.items.of(ids, *HELD)
         due = [item for item in held if is_due(item, retention, now.aged_s)]
-        if due:
+        if due and is_wanted():
             by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
 
+    have_taken(())  # whatever makes the monitor refuse a plan forbids to remove rows as well
+    _let_recognise(workplace)
+    sight = look_only(workplace)
+    selected = Selected(workplace, selection, sight.now)
     return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=False)
+
+
+def _let_recognise(workplace: Workplace) -> None:
+    """Let the monitor recognise the database when experiments it was recognised by are removed."""
+    known, found = workplace.ledger.identity, workplace.tracking.identity()
+    if known is not None and known.may_become(found):
+        workplace.ledger.set_identity(found)
 
 
 def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:

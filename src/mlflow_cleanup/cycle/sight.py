@@ -35,10 +35,11 @@ class Sight:
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
     _pins: list[Pin] = field(init=False, default_factory=list)
+    _ground: Ground | None = field(init=False, default=None)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
-        self.places = self.workplace.places(self.listed)
+        self.places, self._ground = self.workplace.places(self.listed), None
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
@@ -78,7 +79,9 @@ class Sight:
     def ground(self) -> Ground:
         """What verdicts are based on now."""
         snapshot = self.snapshot or self.look()
-        return Ground(
+        if self._ground is not None and self._ground.unreachable is self.unreachable:
+            return self._ground
+        self._ground = Ground(
             heads=snapshot.heads,
             claims=snapshot.claims,
             retention=self.workplace.settings.retention,
@@ -87,6 +90,7 @@ class Sight:
             departed=snapshot.departed,
             soft=snapshot.soft_claims,
         )
+        return self._ground
 
     @property
     def heads(self) -> Heads:

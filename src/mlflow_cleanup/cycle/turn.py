@@ -54,17 +54,9 @@ class Cycle:
         Raises TrackingUnreadable, LedgerUnwritable or PlanRefused; whatever was begun by then is
         settled, or is finished by the next pass.
         """
-        now = self._ledger.now(self._workplace.clock())
-        sight = Sight(self._workplace, now)
         if scope is Scope.CHANGES and self._only_arrivals():
             return
-        sight.look(self._wanted_rows)
-        tools = self._tools(sight)
-        self._begin(sight)
-        delta = self._compare(sight.heads)
-        sight.unreachable, unexplained = admit(self._workplace, sight, delta)
-        self._learn(sight, delta, unexplained)
-        recover(tools)
+        sight, tools = self.learn()
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
         if takes:
@@ -72,7 +64,7 @@ class Cycle:
         else:
             ground = replace(sight.ground, retention=self._longest_retention())
             self._carry_out(self._without_files(self._plan(sight, scope, ground)), tools)
-        upkeep.measure_sizes(self._workplace, now)
+        upkeep.measure_sizes(self._workplace, sight.now)
         if scope is Scope.EVERYTHING:
             upkeep.report_backlog(self._workplace, sight)
             self._ledger.keep_reserve()
@@ -108,16 +100,27 @@ class Cycle:
 
     def prepare(self) -> Tools:
         """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
-        return self.sighted()[1]
+        return self._tools(self._admitted()[0])
 
-    def sighted(self) -> tuple[Sight, Tools]:
-        """Prepare in the same way, and hand out what was seen as well."""
-        now = self._ledger.now(self._workplace.clock())
-        sight = Sight(self._workplace, now)
+    def learn(self) -> tuple[Sight, Tools]:
+        """Prepare in the same way, and learn what left, whatever becomes of its rows from now on.
+
+        Returns what was seen as well.
+        """
+        sight, delta, unexplained = self._admitted()
+        self._learn(sight, delta, unexplained)
+        tools = self._tools(sight)
+        recover(tools)
+        return sight, tools
+
+    def _admitted(self) -> tuple[Sight, Departures, int]:
+        """Look at everything that matters; raises PlanRefused where nothing may be done."""
+        sight = Sight(self._workplace, self._ledger.now(self._workplace.clock()))
         sight.look(self._wanted_rows)
         self._begin(sight)
-        sight.unreachable, _ = admit(self._workplace, sight, self._compare(sight.heads))
-        return sight, self._tools(sight)
+        delta = self._compare(sight.heads)
+        sight.unreachable, unexplained = admit(self._workplace, sight, delta)
+        return sight, delta, unexplained
 
     def _tools(self, sight: Sight) -> Tools:
         return Tools(
@@ -196,8 +199,6 @@ class Cycle:
         left = [candidates.orphan(id_, rows.get(id_)) for id_ in delta.orphaned]
         with self._ledger.transaction():
             known.learn([*came, *left])
-            backlog = known.ids(RunState.BACKLOG) - sight.heads.active - sight.heads.deleted
-            known.move(dict.fromkeys(backlog, RunState.GONE))
             self._ledger.note_vanished(unexplained, VANISHED_WINDOW, sight.now)
             if snapshot.identity != self._ledger.identity:
                 self._ledger.set_identity(snapshot.identity)

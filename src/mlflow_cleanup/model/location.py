@@ -54,7 +54,7 @@ class Location:
     @property
     def path(self) -> str:
         """The absolute path, with `/` on every system."""
-        return posixpath.join(self.root, *self.inside)
+        return "/".join((self.root.rstrip("/"), *self.inside)) or "/"
 
     def __str__(self) -> str:
         return self.path

@@ -181,7 +181,7 @@ class Cleaner(threading.Thread):
         is_news = purged is not None and purged != self._rows_removed_for
         if not self._settings.purge_metadata or scope is not Scope.EVERYTHING or not is_news:
             return
-        sight, tools = self._cycle.sighted()
+        sight, tools = self._cycle.learn()
         selection = Selection(older_than=self._settings.retention)
         selected = Selected(self._workplace, selection, tools.now)
         tally = Tally()

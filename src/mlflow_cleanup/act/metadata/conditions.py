@@ -8,12 +8,9 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
-    Integer,
     Select,
-    String,
     and_,
     bindparam,
-    cast,
     literal,
     select,
     tuple_,
@@ -34,7 +31,7 @@ def hangs_on(graph: Graph, edge: Edge, root: Root, rows: FromClause) -> ColumnEl
     """Return the condition that rows hang on one entity, from the entity downwards."""
     mine = [rows.c[item] for item in edge.columns]
     if edge.parent is None and edge.above_columns == (graph.kind.key,):
-        named = mine[0] == (cast(root, String) if edge.as_text else root)
+        named = mine[0] == root
     else:
         above = edge.above.alias()
         theirs = select(*(above.c[item] for item in edge.above_columns)).where(
@@ -62,8 +59,7 @@ def hanging_rows(graph: Graph, edge: Edge, targets: FromClause) -> Select[Any]:
         conditions += particulars(step.parent, above)
         rows, step = above, step.parent
     if step.above_columns == (graph.kind.key,):
-        mine = rows.c[step.columns[0]]
-        own = cast(mine, Integer) if step.as_text else mine
+        own = rows.c[step.columns[0]]
     else:
         above = step.above.alias()
         joined = joined.join(above, _joins(step, rows, above))

@@ -42,11 +42,6 @@ class Edge:
         return self.reference.only if self.reference else None
 
     @property
-    def as_text(self) -> bool:
-        """Tell whether a number is written as text here."""
-        return self.reference is not None and self.reference.as_text
-
-    @property
     def why(self) -> str:
         """Why an entity stays that such rows hold."""
         said = self.reference.why if self.reference else ""

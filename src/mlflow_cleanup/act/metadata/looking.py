@@ -63,7 +63,7 @@ class Looker:
         self._graph, self._staged = graph, staged
         self._slice_rows = _FEWEST_ROWS
         self._marks: dict[str, _Mark | None] = {}
-        self._changes, self._changes_now = 0, 0
+        self._changes, self._changes_now, self._has_caught_up = 0, 0, False
         self._edges: dict[TableClause, list[Edge]] = defaultdict(list)
         for edge in graph.edges:
             if not edge.is_indexed:
@@ -96,12 +96,17 @@ class Looker:
         self._changes_now = self._writer.changes_of_others()
         if self._changes_now == self._changes:
             return False
+        self._has_caught_up = True
         for rows in self._edges:
             mark = self._marks[rows.name]
             if mark is not None and self._content(rows, mark.number) != mark:
                 raise LostTrack
             self._note(rows, None if mark is None else mark.number, None)
         return True
+
+    def others_wrote(self, patience: Patience) -> bool:
+        """Tell whether others have written since the first look; raises Stopped."""
+        return self._has_caught_up or patience.insist(self._changes_so_far) != self._changes
 
     def last_rows(self) -> dict[str, _Mark | None]:
         """Within a batch, at its end: return what to hand to `settle` once it is committed."""

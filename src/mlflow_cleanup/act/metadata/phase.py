@@ -50,7 +50,7 @@ class Phase:
             has_removed |= any(item.result is Result.REMOVED for item in outcomes)
             yield from outcomes
             patience.pacer.rest()
-        if has_removed:
+        if has_removed and self._looker.others_wrote(patience):
             self._look_again(patience)
 
     def _batch(self, done: int, patience: Patience) -> _Batch:

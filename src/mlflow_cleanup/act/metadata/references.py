@@ -35,7 +35,7 @@ class Reference:
     """A column of `table` that names rows of `parent` by `parent_column`.
 
     Only rows whose columns have the values of `fixed` do, and that `only` says; `needs` are the
-    tables `only` looks at. `as_text`: a number is written as text here. `why`: told when it holds.
+    tables `only` looks at. `why`: told when it holds.
     """
 
     table: str
@@ -46,7 +46,6 @@ class Reference:
     action: Action = Action.GOES
     only: Only | None = None
     needs: tuple[str, ...] = ()
-    as_text: bool = False
     why: str = ""
 
 
@@ -78,14 +77,21 @@ def _is_active(rows: FromClause) -> ColumnElement[bool]:
     return rows.c.lifecycle_stage.is_distinct_from(DELETED)
 
 
-def _associations(parent: str, key: str, name: str, *, as_text: bool = False) -> list[Reference]:
-    """Return both ends of `entity_associations`; the names are those of EntityAssociationType."""
+def _associations(parent: str, key: str, name: str) -> list[Reference]:
+    """Return both ends of `entity_associations`; the names are those of EntityAssociationType.
+
+    An experiment's number is written as text there, and SQLite compares it as such.
+    """
     return [
-        Reference(
-            "entity_associations", f"{end}_id", parent, key, {f"{end}_type": name}, as_text=as_text
-        )
+        Reference("entity_associations", f"{end}_id", parent, key, {f"{end}_type": name})
         for end in ("source", "destination")
     ]
+
+
+def _in_experiment(name: str, why: str, only: Only | None = None) -> Reference:
+    """Return what keeps an experiment: an entity that went along with it would leave its files."""
+    column = "experiment_id"
+    return Reference(name, column, "experiments", column, action=Action.HOLDS, only=only, why=why)
 
 
 KEYLESS: tuple[Reference, ...] = (
@@ -126,7 +132,7 @@ KEYLESS: tuple[Reference, ...] = (
     *_associations("runs", "run_uuid", "run"),
     *_associations("logged_models", "model_id", "model"),
     *_associations("trace_info", "request_id", "trace"),
-    *_associations("experiments", "experiment_id", "experiment", as_text=True),
+    *_associations("experiments", "experiment_id", "experiment"),
     # SqlAlchemyStore._delete_review_queue_items_for_traces
     Reference("review_queue_items", "item_id", "trace_info", "request_id", {"item_type": "trace"}),
     # SqlAlchemyStore._hard_delete_experiment: an experiment's number is given to a new one again.
@@ -166,49 +172,11 @@ KEYED: tuple[Reference, ...] = (
         only=_not(_stays),
         needs=("logged_models",),
     ),
-    # An entity of its own never goes along with an experiment: its files would leak.
-    Reference(
-        table="runs",
-        column="experiment_id",
-        parent="experiments",
-        parent_column="experiment_id",
-        action=Action.HOLDS,
-        only=_is_active,
-        why="a run in it is not deleted",
-    ),
-    Reference(
-        table="runs",
-        column="experiment_id",
-        parent="experiments",
-        parent_column="experiment_id",
-        action=Action.HOLDS,
-        why="runs of it are still there",
-    ),
-    Reference(
-        table="logged_models",
-        column="experiment_id",
-        parent="experiments",
-        parent_column="experiment_id",
-        action=Action.HOLDS,
-        only=_is_active,
-        why="a logged model in it is not deleted",
-    ),
-    Reference(
-        table="logged_models",
-        column="experiment_id",
-        parent="experiments",
-        parent_column="experiment_id",
-        action=Action.HOLDS,
-        why="logged models of it are still there",
-    ),
-    Reference(
-        table="trace_info",
-        column="experiment_id",
-        parent="experiments",
-        parent_column="experiment_id",
-        action=Action.HOLDS,
-        why="traces of it are still there",
-    ),
+    _in_experiment("runs", "a run in it is not deleted", _is_active),
+    _in_experiment("runs", "runs of it are still there"),
+    _in_experiment("logged_models", "a logged model in it is not deleted", _is_active),
+    _in_experiment("logged_models", "logged models of it are still there"),
+    _in_experiment("trace_info", "traces of it are still there"),
     # SqlGatewayGuardrailConfig: an endpoint that is in use would lose what guards it.
     Reference(
         table="guardrail_configs",

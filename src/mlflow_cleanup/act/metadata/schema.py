@@ -1,4 +1,4 @@
-"""What the removal needs of a schema, read from the database itself."""
+"""What the removal needs of a schema, read from the database itself: SQLite for now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from sqlalchemy import Connection, TableClause, column, inspect, select, table
 from sqlalchemy.exc import OperationalError
 
-NO_ACTION, CASCADE, SET_NULL = "NO ACTION", "CASCADE", "SET NULL"
+CASCADE, SET_NULL = "CASCADE", "SET NULL"
 
 ROW_NUMBER = "rowid"
 """SQLite's own number of a row, in every table that has not been made without."""
@@ -32,8 +32,7 @@ class Schema:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._inspector = connection, inspect(connection)
-        self._is_sqlite = connection.dialect.name == "sqlite"
-        self._names = {self._fold(name): name for name in self._inspector.get_table_names()}
+        self._names = {name.lower(): name for name in self._inspector.get_table_names()}
         # Methods of their own cache, so that each table is looked at once.
         self.columns = cache(self._columns)
         self.primary_key = cache(self._primary_key)
@@ -70,7 +69,7 @@ class Schema:
     def _rows(self, name: str) -> TableClause:
         """Return a table for use in statements; nothing is known of types, nothing converted."""
         plain = table(name, *(column(item) for item in self.columns(name)))
-        if not self._is_sqlite or any(item.lower() == ROW_NUMBER for item in self.columns(name)):
+        if any(item.lower() == ROW_NUMBER for item in self.columns(name)):
             return plain
         numbered = table(name, *(column(item) for item in [*self.columns(name), ROW_NUMBER]))
         try:
@@ -92,23 +91,11 @@ class Schema:
     def _read_keys(self) -> Mapping[str, Sequence[Key]]:
         found: dict[str, list[Key]] = defaultdict(list)
         for name in self._names.values():
-            for key in self._sqlite_keys(name) if self._is_sqlite else self._keys(name):
+            for key in self._keys(name):
                 found[key.parent].append(key)
         return found
 
     def _keys(self, name: str) -> Iterator[Key]:
-        for key in self._inspector.get_foreign_keys(name):
-            parent = self._names.get(self._fold(key["referred_table"]))
-            if parent is not None:
-                yield Key(
-                    table=name,
-                    columns=tuple(key["constrained_columns"]),
-                    parent=parent,
-                    parent_columns=tuple(key["referred_columns"]),
-                    on_delete=str(key.get("options", {}).get("ondelete") or NO_ACTION).upper(),
-                )
-
-    def _sqlite_keys(self, name: str) -> Iterator[Key]:
         """Ask SQLite itself.
 
         SQLAlchemy takes what ON DELETE says from the text of CREATE TABLE, and does not see it at a
@@ -121,7 +108,7 @@ class Schema:
         ).all()
         for number in dict.fromkeys(row[0] for row in rows):
             parts = [row for row in rows if row[0] == number]
-            parent = self._names.get(self._fold(parts[0][1]))
+            parent = self._names.get(parts[0][1].lower())
             if parent is None:
                 continue
             named = [row[3] for row in parts]
@@ -141,9 +128,6 @@ class Schema:
         return next(
             (item for item in self.columns(name) if item.lower() == written.lower()), written
         )
-
-    def _fold(self, name: str) -> str:
-        return name.lower() if self._is_sqlite else name
 
 
 def _leading(index: Iterable[str | None], given: set[str]) -> Iterator[str]:

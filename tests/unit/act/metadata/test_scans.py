@@ -92,19 +92,20 @@ def test_one_more_experiment_costs_no_scan(filled: Filled, work: Work) -> None:
     assert (many - few) / 90 < ROWS / 10
 
 
-def test_what_others_write_costs_no_scan(filled: Filled, work: Work) -> None:
-    """After a write by another, only what is new is looked at."""
+def test_what_others_write_costs_one_more_look(filled: Filled, work: Work) -> None:
+    """In the end, as a change in place shows in no new row; in between only what is new counts."""
     targets = fill_runs(filled, 100)
     alone = cost(filled, work, targets[:50])
+    count = iter(range(1_000))
 
     def write() -> bool:
-        filled.file.execute("UPDATE runs SET name = 'busy' WHERE run_uuid = ?", run_id(1))
+        # The same words again would change nothing.
+        filled.file.execute("UPDATE runs SET name = ? WHERE run_uuid = ?", next(count), run_id(1))
         return True
 
     before = work.instructions
     list(remove_rows(filled.path, targets[50:], pace=ONE_BY_ONE, keep_going=write))
-    # One more look in the end, as a change in place shows in no new row.
-    assert work.instructions - before < 3 * alone
+    assert 1.5 * alone < work.instructions - before < 3 * alone
 
 
 def test_memory_does_not_grow_with_what_is_named(filled: Filled) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mlflow_cleanup.act.metadata import Outcome, Result, TargetKind, remove_rows
+from mlflow_cleanup.act.metadata import Outcome, Pace, Result, TargetKind, remove_rows, vacuum
+from mlflow_cleanup.act.metadata.targets import NOT_LET_GO
 from mlflow_cleanup.errors import TrackingUnwritable
 from tests.kit.rows import Filled, World
 
 RUN = TargetKind.RUN
+ONE_BY_ONE = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6)
 
 
 def plug_in(filled: Filled, *definition: str) -> World:
@@ -79,13 +81,13 @@ def test_any_other_word_keeps_the_run(filled: Filled, action: str, columns: str)
 
 
 def test_set_null_where_null_may_not_be_keeps_the_run(filled: Filled) -> None:
-    """The database itself would refuse it."""
+    """The database itself would refuse it, in words that help nobody."""
     world = plug_in(
         filled,
         "CREATE TABLE plug_in (id INTEGER PRIMARY KEY, run VARCHAR NOT NULL "
         "REFERENCES runs ON DELETE SET NULL)",
     )
-    assert remove(filled, world).result is Result.KEPT
+    assert remove(filled, world).reason == "rows of table plug_in refer to it, by run"
 
 
 def test_what_hangs_on_a_plug_ins_rows_goes_first(filled: Filled) -> None:
@@ -183,6 +185,37 @@ def test_names_are_only_names(filled: Filled, name: str) -> None:
     assert filled.file.execute(f"SELECT * FROM {quoted}") == [(other.run,)]
 
 
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "CREATE VIEW plug_in AS SELECT run_uuid FROM runs",
+        "CREATE VIRTUAL TABLE plug_in USING fts5 (run)",
+        "CREATE TABLE plug_in (run VARCHAR, twice AS (run || run) VIRTUAL)",
+        "CREATE INDEX plug_in ON runs (lower(name)) WHERE status = 'FAILED'",
+        "CREATE TRIGGER plug_in AFTER DELETE ON tags BEGIN UPDATE params SET value = 1; END",
+        "CREATE TABLE plug_in (run VARCHAR REFERENCES no_table ON DELETE CASCADE)",
+    ],
+)
+def test_whatever_else_a_database_has_stands_in_nobodys_way(
+    filled: Filled, definition: str
+) -> None:
+    """Views, virtual tables, columns that are computed, keys that lead nowhere."""
+    filled.file.execute(definition)
+    world = filled.world(2, "deleted", without=["plug_in", "plug_in_data", "plug_in_idx"])
+    (outcome,) = remove_rows(filled.path, [filled.target(RUN, world)])
+    assert outcome.result is Result.REMOVED
+    assert filled.file.execute("SELECT * FROM metrics") == []
+
+
+def test_tables_and_columns_are_named_in_any_case(filled: Filled) -> None:
+    """As SQLite itself reads them."""
+    world = plug_in(
+        filled, "CREATE TABLE Plug_In (ID, Run REFERENCES RUNS (Run_UUID) ON DELETE CASCADE)"
+    )
+    assert remove(filled, world).result is Result.REMOVED
+    assert [row[0] for row in rows(filled)] == [3]
+
+
 def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
     """What the database does not let go stays altogether; the rest of the batch goes."""
     worlds = [filled.world(number, "deleted") for number in range(2, 6)]
@@ -199,6 +232,17 @@ def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
     ]
 
 
+def test_a_trigger_that_ignores_keeps_its_run_whole(filled: Filled) -> None:
+    """A delete that did nothing, without a word, is noticed: none of the run's rows go."""
+    world = filled.world(2, "deleted")
+    filled.file.execute(
+        "CREATE TRIGGER keeps BEFORE DELETE ON runs BEGIN SELECT RAISE(IGNORE); END"
+    )
+    before = filled.content()
+    assert remove(filled, world).reason == NOT_LET_GO
+    assert filled.content() == before
+
+
 def test_tables_changed_meanwhile_end_it(filled: Filled) -> None:
     """What hangs on what could be another thing now: nothing more is removed."""
     worlds = [filled.world(number, "deleted") for number in range(2, 6)]
@@ -213,23 +257,23 @@ def test_tables_changed_meanwhile_end_it(filled: Filled) -> None:
 
 
 def test_a_vacuum_meanwhile_ends_nothing(filled: Filled) -> None:
-    """It makes the tables anew and leaves them the same, though not the numbers of rows."""
-    worlds = [filled.world(number, "deleted") for number in range(2, 8)]
-    filled.file.execute("DELETE FROM logged_model_metrics WHERE rowid = 1")
-    targets = [filled.target(kind, world) for kind in (TargetKind.TRACE, RUN) for world in worlds]
-    outcomes = remove_rows(filled.path, targets)
+    """It leaves the tables the same; only rows of one without any index get other numbers."""
+    filled.file.execute("CREATE TABLE plug_in (id, run REFERENCES runs ON DELETE CASCADE)")
+    worlds = [filled.world(number, "deleted", without=["plug_in"]) for number in range(2, 8)]
+    runs, last = [world.run for world in worlds], worlds[-1].run
+    for number, run in enumerate(["", *runs]):
+        filled.file.execute("INSERT INTO plug_in VALUES (?, ?)", number, run or None)
+    targets = [filled.target(RUN, world) for world in worlds]
+    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
     next(outcomes)
-    filled.file.execute("PRAGMA user_version = 1")
-    vacuum(filled)
-    assert {item.result for item in outcomes} == {Result.REMOVED}
-    assert filled.content()["logged_model_metrics"] == set()
-    assert filled.broken_keys() == []
-
-
-def vacuum(filled: Filled) -> None:
-    """Vacuum as an operator would."""
-    import sqlite3  # noqa: PLC0415
-
-    connection = sqlite3.connect(filled.path, isolation_level=None)
-    connection.execute("VACUUM")
-    connection.close()
+    filled.file.execute("DELETE FROM plug_in WHERE run IS NULL")
+    filled.file.execute("CREATE TABLE large AS SELECT zeroblob(100000)")
+    filled.file.execute("DROP TABLE large")
+    vacuum(filled.path)
+    # The number that the last row had is given again, and to a row that says the same.
+    filled.file.execute("INSERT INTO plug_in VALUES (10, ?), (11, ?)", last, last)
+    assert filled.file.execute("SELECT max(rowid) FROM plug_in") == [(7,)]
+    for outcome in outcomes:
+        assert outcome.result is Result.REMOVED
+        assert filled.broken_keys() == []
+    assert rows(filled) == []

@@ -49,6 +49,28 @@ def test_a_run_goes_when_that_model_has_gone(filled: Filled) -> None:
     assert filled.content()["logged_model_metrics"] == set()
 
 
+def test_rows_that_name_something_else_by_the_same_id_stay(filled: Filled) -> None:
+    """Without a key, only the type says what an id is of."""
+    world = filled.world(2, "deleted", without=GUARDS)
+    strange = []
+    for number, id_ in enumerate((world.run, world.model, world.trace, str(world.experiment))):
+        strange += [
+            ("entity_associations", {"association_id": f"s{number}", "source_id": id_}),
+            ("inputs", {"input_uuid": f"s{number}", "source_id": id_, "destination_id": id_}),
+            ("review_queue_items", {"item_id": id_, "item_type": "session"}),
+        ]
+    other = filled.world(3, "active", without=GUARDS)
+    for table, values in strange:
+        filled.add(table, values, other)
+    before = filled.content()
+    assert {item.reason for item in remove_rows(filled.path, filled.targets(world))} == {""}
+    gone = difference(before, filled.content())
+    for table in ("entity_associations", "inputs", "review_queue_items"):
+        assert not [row for row in gone[table] if f"{table} " in str(row) and " 3" in str(row)]
+    count = "SELECT count(*) FROM review_queue_items WHERE item_type = 'session'"
+    assert filled.file.execute(count) == [(4,)]
+
+
 def test_only_the_run_that_is_named_stays(filled: Filled) -> None:
     """Among many runs of one batch, each has its own answer."""
     worlds = [filled.world(number, "deleted") for number in range(2, 12)]

@@ -111,6 +111,43 @@ def test_a_last_row_that_gave_its_number_to_another_hides_nothing(filled: Filled
     assert filled.broken_keys() == []
 
 
+def test_a_last_row_that_gave_its_number_to_a_living_one_hides_nothing(filled: Filled) -> None:
+    """That one keeps its run as any other does."""
+    _, targets = worlds_of(filled, 4)
+    living, extra = filled.world(89, "active"), filled.world(90, "deleted")
+    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    next(outcomes)
+    filled.file.execute("DELETE FROM logged_model_metrics WHERE run_id = ?", extra.run)
+    filled.add("logged_model_metrics", model_metric(targets[-1].id, living, 7), living)
+    kept = [item.target for item in outcomes if item.result is Result.KEPT]
+    assert kept == [targets[-1]]
+
+
+def test_an_older_row_that_was_given_away_is_the_others(filled: Filled) -> None:
+    """What was noted of a row is true no more."""
+    _, targets = worlds_of(filled, 4)
+    other = filled.world(89, "deleted")
+    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    next(outcomes)
+    filled.file.execute(
+        "UPDATE logged_model_metrics SET run_id = ? WHERE run_id = ?", other.run, targets[-1].id
+    )
+    assert {item.result for item in outcomes} == {Result.REMOVED}
+    left = filled.file.execute("SELECT run_id FROM logged_model_metrics")
+    assert left == [(other.run,)] * 2
+
+
+def test_a_run_restored_meanwhile_keeps_its_rows_in_the_end(filled: Filled) -> None:
+    """The last look is for what is gone only."""
+    worlds, targets = worlds_of(filled, 4)
+    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    next(outcomes)
+    last = worlds[-1]
+    filled.file.execute("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = ?", last.run)
+    assert [item.target for item in outcomes if item.result is Result.KEPT] == [targets[-1]]
+    assert filled.file.execute("SELECT run_id FROM logged_model_metrics") == [(last.run,)]
+
+
 def test_an_older_row_that_was_given_to_a_run_goes_in_the_end(filled: Filled) -> None:
     """A change in place shows in no new row."""
     worlds, targets = worlds_of(filled, 4)
@@ -144,7 +181,7 @@ def test_an_endpoint_that_was_given_to_an_experiment_loses_it_in_the_end(filled:
 
 
 @pytest.mark.parametrize("name", ["runs", "logged_models", "trace_info"])
-@pytest.mark.parametrize("turn", range(0, 40, 3))
+@pytest.mark.parametrize("turn", range(0, 40, 6))
 def test_what_came_into_an_experiment_meanwhile_keeps_it(
     filled: Filled, name: str, turn: int
 ) -> None:
@@ -177,7 +214,7 @@ def test_what_came_into_an_experiment_meanwhile_keeps_it(
     assert filled.broken_keys() == []
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(8))
 def test_whatever_others_write_nothing_dangles(filled: Filled, seed: int) -> None:
     """A client with checked keys inserts, moves and deletes between any two transactions."""
     worlds, _ = worlds_of(filled, 5)
