@@ -20,7 +20,7 @@ from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import take_places
 from mlflow_cleanup.decide.retention import is_due
 from mlflow_cleanup.errors import LeaseHeld
-from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
@@ -129,9 +129,11 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
         if judged:
             yield from have_taken(judged)
+        items = workplace.ledger.items
+        if items.of(ids, *OPEN):
+            have_taken(())  # what the monitor has in hand by itself is settled when it answers
         now = workplace.ledger.peek(workplace.clock())
-        held = workplace.ledger.items.of(ids, *HELD)
-        due = [item for item in held if is_due(item, retention, now.aged_s)]
+        due = [item for item in items.of(ids, *HELD) if is_due(item, retention, now.aged_s)]
         if due and is_wanted():
             by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
