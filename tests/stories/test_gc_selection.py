@@ -336,8 +336,12 @@ class TestWorkspaces:
         assert has_row(world, "job-default", "job")
 
     def test_all(self, world: World, runs: dict[str, Run]) -> None:
-        """Where none was named."""
-        assert collect(world).fates(*runs.values()) == [REMOVED, REMOVED]
+        """Where that was said; MLflow refuses such a database, too, as long as nobody does."""
+        with pytest.raises(BadSelection, match="other workspaces than the default one: team;"):
+            collect(world)
+        assert [is_whole(world, run) for run in runs.values()] == [True, True]
+        told = collect(world, tolerates_missing=True)
+        assert told.fates(*runs.values()) == [REMOVED, REMOVED]
 
     def test_named_run_of_another_one(self, world: World, runs: dict[str, Run]) -> None:
         """It is not there, as in MLflow; everything stays."""

@@ -174,6 +174,15 @@ class TestProblems:
         (told,) = self.told(flags, Named(workspaces=frozenset({"other", "default"})))
         assert told == "there is no workspace 'team'; there are: default, other"
 
+    def test_no_word_where_there_are_several(self) -> None:
+        """One with no experiments does not count; nor does what is said of all."""
+        several = Named(workspaces=frozenset({"team", "default"}), used=frozenset({"team"}))
+        (told,) = self.told({}, several)
+        assert "default one: team; say which one" in told
+        assert self.told({"tolerates_missing": True}, several) == []
+        one = Named(workspaces=frozenset({"team", "default"}), used=frozenset({"default"}))
+        assert self.told({}, one) == []
+
     def test_workspace_of_a_database_that_knows_none(self) -> None:
         """Everything would be meant, which nobody asked for."""
         (told,) = self.told({"workspace": "team"}, Named())

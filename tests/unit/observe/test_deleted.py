@@ -261,6 +261,7 @@ class TestWorkspaces:
             named = reader.named(asked)
         assert named.stages == {Target(EXPERIMENT, "8"): "deleted"}
         assert named.workspaces == frozenset({"default", "team"})
+        assert named.used == frozenset({"default", "team"})
 
 
 def test_stages_of_named_ids(database: TrackingFile) -> None:
