@@ -186,8 +186,9 @@ class DeletedReader:
         if not self._layout.has("experiments", "workspace"):
             return None, frozenset()
         named = self._select("workspaces", ("name",), true())
-        query = select(column("workspace")).distinct().select_from(table("experiments"))
-        used = frozenset(plain(row[0]) for row in self._connection.execute(query))
+        has_one = column("workspace").is_not(None)
+        rows = self._select("experiments", ("workspace",), has_one)
+        used = frozenset(plain(row.workspace) for row in rows)
         return used | {plain(row.name) for row in named}, used
 
     def _select(
