@@ -224,6 +224,22 @@ def gc(asked: Values) -> Values:
     }
 
 
+def hard_delete(asked: Values) -> Values:
+    """Remove rows of entities as `mlflow gc` does it in the end, without any question."""
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore  # noqa: PLC0415
+
+    maker = Maker(asked["database"], asked["root"], None)
+    for run in asked["runs"]:
+        maker.store._hard_delete_run(run)
+    for model in asked["models"]:
+        maker.store._hard_delete_logged_model(model)
+    for experiment in asked["experiments"]:
+        maker.store._hard_delete_experiment(experiment)
+    if asked["jobs"]:
+        SqlAlchemyJobStore(maker.uri).delete_jobs(job_ids=asked["jobs"])
+    return {}
+
+
 def options(_: Values) -> Values:
     """Name the options of `mlflow gc`."""
     from mlflow.cli import gc as command  # noqa: PLC0415
@@ -233,16 +249,17 @@ def options(_: Values) -> Values:
 
 def forget(_: Values) -> Values:
     """Close what stores have open, whose databases are about to be removed."""
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore  # noqa: PLC0415
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
 
-    engines = getattr(SqlAlchemyStore, "_engine_map", {})
-    for engine in engines.values():
-        engine.dispose()
-    engines.clear()
+    for store in (SqlAlchemyStore, SqlAlchemyJobStore):
+        for engine in store._engine_map.values():
+            engine.dispose()
+        store._engine_map.clear()
     return {}
 
 
-VERBS = {"make": make, "gc": gc, "options": options, "forget": forget}
+VERBS = {"make": make, "gc": gc, "hard_delete": hard_delete, "options": options, "forget": forget}
 
 
 def main() -> None:
