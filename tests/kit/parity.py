@@ -31,8 +31,8 @@ class Draw:
     named: dict[str, Ids] = field(default_factory=dict)
     takes_jobs: bool = False
     protected: set[str] = field(default_factory=set)
+    pinned: set[str] = field(default_factory=set)
     writing: set[str] = field(default_factory=set)
-    has_bad_id: bool = False
     _runs: dict[str, list[str]] = field(default_factory=dict)
     _models: dict[str, list[str]] = field(default_factory=dict)
 
@@ -126,6 +126,7 @@ class Draw:
             if self._is(0.5):
                 self._register(f"{self.ground.place(name)}/model")
             else:
+                self.pinned.add(name)
                 self.ground.sql(
                     "INSERT INTO tags VALUES ('mlflow-cleanup.keep', 'yes', ?)",
                     self.ground.ids[name],
@@ -258,6 +259,9 @@ class Expected:
                 "last_updated_timestamp_ms, source_run_id FROM logged_models"
             )
         ]
+        # What keeps a run keeps the models that it made.
+        pinned = {ids[name] for name in draw.pinned}
+        self.protected |= {model.id for model in self.models if model.source_run in pinned}
         self.experiments = [
             One(*row)
             for row in sql(
