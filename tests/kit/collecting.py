@@ -66,18 +66,20 @@ def collect(
     files: bool = True,
     rows: bool = True,
     before_rows: Callable[[], object] = nothing,
+    of: str | None = None,
     **selection: Any,  # noqa: ANN401 - the fields' own types
 ) -> Told:
     """Remove what is deleted, as `gc` does it where no monitor runs.
 
-    `before_rows` happens when the files of a page, if it has any entity, are gone and no row is.
+    `before_rows` happens when the files of a page, if it has any entity, are gone and no row is;
+    only of the page that has one entity where it is named with `of`.
     """
     told = Told(Tally())
     ready = here(world.workplace, Selection(**selection), told.tally)
 
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
         yield from ready.take(judged, ids)
-        if ids:
+        if ids and (of is None or of in ids):
             before_rows()
 
     def tell(one: Collected) -> None:

@@ -186,11 +186,14 @@ class TestRootThatCannotBeSeen:
         assert collect(world, files=False).fates(run) == [FAILED]
         assert has_row(world, run)
 
-    def test_root_lost_in_the_middle(self, world: World, deleted: Run) -> None:
+    @pytest.mark.parametrize("is_mounted", [True, False])
+    def test_root_lost_in_the_middle(self, world: World, deleted: Run, is_mounted: bool) -> None:
         """Between the files and the row: what is not there may lie somewhere else now."""
 
         def lose() -> None:
             world.root.rename(world.home / "away")
+            if not is_mounted:
+                world.root.mkdir()
 
         assert collect(world, before_rows=lose).fates(deleted) == [FAILED]
         assert has_row(world, deleted)
@@ -215,6 +218,17 @@ class TestRootThatCannotBeSeen:
         assert collect(world).fates(run) == [REMOVED]
         assert not has_row(world, run)
         assert not world.root.exists()
+        world.close()
+
+    def test_root_that_is_no_directory(self, tmp_path: Path) -> None:
+        """Something is there, and nobody knows what it stands for."""
+        world = World.make(tmp_path / "home", retention=AT_ONCE)
+        world.root.rmdir()
+        world.root.write_bytes(b"telling")
+        run = world.run({})
+        world.delete(run)
+        assert collect(world).fates(run) == [FAILED]
+        assert has_row(world, run)
         world.close()
 
     @pytest.mark.parametrize("how", ["missing", "dangling link"])

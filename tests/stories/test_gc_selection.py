@@ -161,6 +161,22 @@ class TestDeletedExperiment:
         assert world.bytes_at(place) == 10
         assert is_gone(world, inside)
 
+    @pytest.mark.parametrize("how", ["by a tag", "here"])
+    def test_pinned_it_stays(self, world: World, how: str) -> None:
+        """Though nothing is in it; nor does a trace go that has no files."""
+        deleted_experiment(world, DEAD)
+        world.db.insert(
+            "trace_info", request_id="tr-1", experiment_id=7, timestamp_ms=1, status="OK"
+        )
+        if how == "by a tag":
+            world.db.tag_experiment(7, "mlflow-cleanup.keep", "yes")
+            assert collect(world).fates(DEAD) == [KEPT]
+            assert has_row(world, DEAD, "experiment")
+        else:
+            world.ledger.pins.add(["tr-1"], world.ledger.now(world.clock.read()).at, "telling")
+            assert collect(world).fates("tr-1", DEAD) == [KEPT, KEPT]
+        assert has_row(world, "tr-1", "trace")
+
     def test_failing_run_keeps_it(
         self, world: World, inside: Run, active: Callable[[], bool]
     ) -> None:
@@ -212,9 +228,10 @@ class TestDeletedExperiment:
             world.db.execute("UPDATE experiments SET lifecycle_stage = 'active'")
             world.undelete(inside)
 
-        told = collect(world, before_rows=restore)
+        told = collect(world, before_rows=restore, of="tr-1")
         assert REMOVED not in told.every_fate.values()
         assert rows(world, inside) == [True]
+        assert world.files_at(world.root / DEAD) == {}
         assert has_row(world, "m-1", "logged model")
         assert has_row(world, "tr-1", "trace")
         assert has_experiment(world)

@@ -180,11 +180,12 @@ class Collection:
     ) -> Iterator[Considered]:
         found = self._candidates(rows)
         pinned = self.sight.ground.claims.pinned
+        pinned_here = {pin.target for pin in self.workplace.ledger.pins.all()}
         for row in rows:
             judged = tuple(Judged(one, self.sight.judge(one)) for one in found.get(row.target, ()))
             entity = _entity(row.target)
             kept = [item.verdict for item in judged if isinstance(item.verdict, Keep)]
-            if entity in pinned:
+            if entity in pinned or row.target.id in pinned_here:
                 kept.insert(0, Keep(Kept.PINNED))
             elif row.gone is not None and row.target.id in left_alone:
                 kept.append(left_alone[row.target.id])
