@@ -186,7 +186,8 @@ class TestBesideAMonitor:
     def test_root_that_the_monitor_does_not_have(self, site: Site) -> None:
         """What it cannot take keeps its row: code 3; the others go."""
         other = site.home / "other"
-        site.run(1)
+        for number in (1, 3):
+            site.run(number)
         place = site.run(2)
         there = other / "0" / run_id(2) / "artifacts"
         there.parent.mkdir(parents=True)
@@ -194,12 +195,16 @@ class TestBesideAMonitor:
         site.db.execute(
             "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", str(there), run_id(2)
         )
+        delete(site, 1, 2, 3)  # before the first start: the monitor takes none by itself
         site.start(retention=WEEK)
-        delete(site, 1, 2)
         said = gc("--json", "--artifact-root", str(other))
         assert said.exit_code == 3
-        assert fates(said) == {run_id(1): "removed", run_id(2): "failed"}
-        assert rows(site, 1, 2) == [False, True]
+        assert fates(said) == {
+            run_id(1): "removed",
+            run_id(2): "failed",
+            run_id(3): "removed",
+        }
+        assert rows(site, 1, 2, 3) == [False, True, False]
         assert there.exists()
 
     def test_oldest_experiments_may_all_go(self, site: Site) -> None:
@@ -335,6 +340,25 @@ class TestPurgeMetadata:
         site.wait(EventKind.QUARANTINED, 2)
         assert site.monitors[0].stop()
         assert rows(site, 1, 2) == [True, True]
+
+    def test_purged_by_hand_before_retention(self, site: Site) -> None:
+        """Its row waits: who deletes by mistake has so long to restore at least that."""
+        site.run(1)
+        monitor = site.start(retention=WEEK, purge_metadata=True)
+        delete(site, 1)
+        site.wait(EventKind.QUARANTINED, 1)
+        said = CliRunner().invoke(app, ["trash", "purge", run_id(1), "--yes"])
+        assert said.exit_code == 0, said.output
+        assert monitor.stop()
+        again = site.start(retention=WEEK, purge_metadata=True)
+        site.run(2)
+        site.knows(again)
+        assert again.stop()
+        assert rows(site, 1) == [True]
+        delete(site, 1, ago=2 * WEEK)
+        site.start(retention=WEEK, purge_metadata=True)
+        site.wait(EventKind.COLLECTED)
+        assert rows(site, 1) == [False]
 
     def test_only_what_was_purged(self, site: Site) -> None:
         """What had been deleted before the first start stays, also where it has no files at all.

@@ -138,18 +138,12 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
             by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
 
-    have_taken(())  # whatever makes the monitor refuse a plan forbids to remove rows as well
-    _let_recognise(workplace)
+    # Whatever makes the monitor refuse a plan forbids to remove rows as well. Asked for one, it
+    # also learns the experiments by which it is to recognise the database when others are gone.
+    have_taken(())
     sight = look_only(workplace)
     selected = Selected(workplace, selection, sight.now)
     return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=False)
-
-
-def _let_recognise(workplace: Workplace) -> None:
-    """Let the monitor recognise the database when experiments it was recognised by are removed."""
-    known, found = workplace.ledger.identity, workplace.tracking.identity()
-    if known is not None and known.may_become(found):
-        workplace.ledger.set_identity(found)
 
 
 def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlflow_cleanup.cycle.sweep import Follow, carry_out, require_current
-from mlflow_cleanup.cycle.turn import Cycle, Scope
+from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.errors import LedgerFull
 from mlflow_cleanup.ledger.requests import Progress, Request, Requests
@@ -85,7 +85,7 @@ def _apply(
     plan = plan_from(json.loads(request.words[0]))
     require_current(workplace, plan, workplace.ledger.now(workplace.clock()).at)
     # What left is known as having left, whatever becomes of its rows from now on.
-    cycle.run(Scope.CHANGES, takes=False)
+    cycle.learn()
     follow = _reporting(workplace.ledger.requests, request.id, make_way)
     steps = carry_out(cycle, workplace, plan, follow, purges=False)
     return steps_values(plan, steps)
