@@ -146,6 +146,14 @@ class TestTrash:
         assert collect(world).fates(deleted) == [REMOVED]
         assert is_gone(world, deleted)
 
+    def test_restored_in_mlflow_it_has_its_files_back(self, world: World, deleted: Run) -> None:
+        """By the next gc, where no monitor does it; whatever is selected then."""
+        world.restart(retention=HOUR)
+        collect(world)
+        world.undelete(deleted)
+        assert collect(world, older_than=timedelta(days=9)).one_by_one == []
+        assert is_whole(world, deleted)
+
     def test_purged_by_hand_it_goes(self, world: World, deleted: Run) -> None:
         """The next gc finds nothing left of it, whatever its retention is."""
         world.restart(retention=HOUR)
