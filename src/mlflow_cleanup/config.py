@@ -20,7 +20,7 @@ FILE = "mlflow-cleanup.toml"
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SHORTEST_SCHEDULE = timedelta(minutes=1)
-_PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([wdhms])")
 
 
 @dataclass(frozen=True, slots=True)

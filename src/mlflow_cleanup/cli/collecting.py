@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.tools import Tools
@@ -19,9 +20,10 @@ from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import take_places
 from mlflow_cleanup.decide.retention import is_due
 from mlflow_cleanup.errors import LeaseHeld
-from mlflow_cleanup.ledger.items import HELD
+from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.collected import Fate
 from mlflow_cleanup.model.deleted import Selection
 from mlflow_cleanup.model.event import Event, EventKind
@@ -67,7 +69,7 @@ def hands(settings: Settings, selection: Selection, tally: Tally) -> Iterator[Ha
             with Lease(settings.lease_places, "mlflow-cleanup gc"):
                 workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
                 try:
-                    yield _here(workplace, selection, tally)
+                    yield here(workplace, selection, tally)
                 finally:
                     workplace.close()
             return
@@ -85,8 +87,10 @@ def _check(settings: Settings, selection: Selection) -> None:
             Selected(workplace, selection, workplace.ledger.peek(workplace.clock()))
 
 
-def _here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
+def here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
+    """Make ready for the holder of the lease, after an ordinary cycle that takes nothing."""
     sight, tools = Cycle(workplace).learn()
+    workplace.check_roots()  # their markers name experiments that stay, whatever goes
     selected = Selected(workplace, selection, tools.now)
     course = replace(tools, unhurried=tools.keep_going)
 
@@ -112,23 +116,40 @@ def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
 
 
 def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str) -> Hands:
-    sight = look_only(workplace)
-    selected = Selected(workplace, selection, sight.now)
     retention, state_dir = workplace.settings.retention, workplace.settings.state_dir
 
+    def is_wanted(_: Progress | None = None) -> bool:
+        return not workplace.stop.is_set()
+
+    def have_taken(judged: Sequence[Judged]) -> Iterator[Step]:
+        plan = plan_values(_plan(workplace, judged))
+        done = by_the_holder(state_dir, (APPLY, [json.dumps(plan)]), holder, is_wanted)
+        return _steps(done["steps"], judged)
+
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
-        plan = _plan(workplace, judged)
-        done = by_the_holder(state_dir, (APPLY, [json.dumps(plan_values(plan))]), holder)
-        steps = [_step(told, one) for told, one in zip(done["steps"], plan.take, strict=False)]
-        yield from steps
+        if judged:
+            yield from have_taken(judged)
+        items = workplace.ledger.items
+        if items.of(ids, *OPEN):
+            have_taken(())  # what the monitor has in hand by itself is settled when it answers
         now = workplace.ledger.peek(workplace.clock())
-        held = workplace.ledger.items.of(ids, *HELD)
-        due = [item for item in held if is_due(item, retention, now.aged_s)]
-        if due:
+        due = [item for item in items.of(ids, *HELD) if is_due(item, retention, now.aged_s)]
+        if due and is_wanted():
             by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
 
+    have_taken(())  # whatever makes the monitor refuse a plan forbids to remove rows as well
+    _let_recognise(workplace)
+    sight = look_only(workplace)
+    selected = Selected(workplace, selection, sight.now)
     return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=False)
+
+
+def _let_recognise(workplace: Workplace) -> None:
+    """Let the monitor recognise the database when experiments it was recognised by are removed."""
+    known, found = workplace.ledger.identity, workplace.tracking.identity()
+    if known is not None and known.may_become(found):
+        workplace.ledger.set_identity(found)
 
 
 def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:
@@ -142,8 +163,11 @@ def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:
     )
 
 
-def _step(told: dict[str, str], judged: Judged) -> Step:
-    return Step(judged, StepResult(told["result"]), told["detail"])
+def _steps(told: Iterable[dict[str, Any]], judged: Iterable[Judged]) -> Iterator[Step]:
+    """Read what became of places; they were taken root by root, in an order of its own."""
+    by_path = {one.place.path: one for one in judged}
+    for one in told:
+        yield Step(by_path[one["path"]], StepResult(one["result"]), one["detail"])
 
 
 def _freed(workplace: Workplace, items: Iterable[Item]) -> Size:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mlflow_cleanup.config import Settings
     from mlflow_cleanup.model.deleted import Selection
 
-_DEFAULT_WORKSPACE = "default"
-
 
 @click.command()
 @click.option("--older-than", help="Only what was deleted so long ago: 30d, 1d2h3m4s.")
@@ -128,6 +126,8 @@ def _ids(flag: str, text: str | None) -> tuple[str, ...] | None:
 
 def _workspace(ctx: click.Context, given: dict[str, Any]) -> str | None:
     """Say which workspace is meant; None: whatever there is."""
+    from mlflow_cleanup.decide.selection import DEFAULT_WORKSPACE
+
     source = ctx.get_parameter_source("workspace")
     if given["all_workspaces"]:
         if given["workspace"] and source is click.core.ParameterSource.COMMANDLINE:
@@ -136,4 +136,4 @@ def _workspace(ctx: click.Context, given: dict[str, Any]) -> str | None:
     if given["workspace"]:
         return str(given["workspace"])
     enabled = os.environ.get("MLFLOW_ENABLE_WORKSPACES", "").strip().lower() in ("1", "true")
-    return _DEFAULT_WORKSPACE if enabled else None
+    return DEFAULT_WORKSPACE if enabled else None

@@ -16,11 +16,10 @@ from mlflow_cleanup.cycle.survey import released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.ledger.items import HELD, OPEN
-from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.item import Item, Size
+from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
@@ -38,9 +37,10 @@ _ON_PURPOSE = (
     Kept.PINNED,
     Kept.STILL_WRITING,
     Kept.RELEASED,
-    Kept.BACKLOG,
 )
 """Reasons to keep something that are no failure."""
+
+_HELD = tuple(dict.fromkeys((*HELD, *OPEN)))
 
 _EMPTIED = ("models", "traces")
 """What MLflow makes in an experiment's directory beside its runs."""
@@ -68,14 +68,13 @@ class Considered(NamedTuple):
 class Collection:
     """One collection of what was selected.
 
-    `sight` gives the verdicts; `spares_backlog`: what had been deleted before the monitor's first
-    start stays.
+    `sight` gives the verdicts; `only_purged`: only what the ledger says was purged is meant.
     """
 
     workplace: Workplace
     sight: Sight
     selected: Selected
-    spares_backlog: bool = False
+    only_purged: bool = False
     _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,11 +86,11 @@ class Collection:
         left_alone = dict.fromkeys(
             released(self.workplace) - self.selected.named_ids, Keep(Kept.RELEASED)
         )
-        if self.spares_backlog:
-            backlog = self.workplace.ledger.known.ids(RunState.BACKLOG)
-            left_alone.update(dict.fromkeys(backlog, Keep(Kept.BACKLOG)))
         staying: dict[str, str] = {}
         for page in self.selected.pages():
+            if self.only_purged:
+                yield list(self._consider(self._purged(page.chosen), left_alone, staying))
+                continue
             left = (Considered(row, stays=why) for row, why in page.left)
             found = [*self._consider(page.chosen, left_alone, staying), *left]
             for one in found:
@@ -151,6 +150,13 @@ class Collection:
             return self.workplace.store_of(place.root).measure(place, self._keeps_going)
         except (CleanupError, OSError):
             return None
+
+    def _purged(self, rows: Iterable[Deleted]) -> list[Deleted]:
+        """Keep what had files, all of which were purged; no experiment is among that."""
+        found = {row.target.id: row for row in rows if row.gone is not None}
+        purged = self.workplace.ledger.items.of(found, ItemState.PURGED)
+        ids = {(item.entity.kind, item.entity.id) for item in purged}
+        return [row for row in found.values() if (_ENTITIES[row.target.kind], row.target.id) in ids]
 
     def _keeps_going(self) -> bool:
         return self.workplace.unhurried()
@@ -213,9 +219,13 @@ class Collection:
             failed = self._take(going, take) if take is not None else {}
             if not self._keeps_going():
                 return
-            held = self._held(going)
+            held, around = self._held(going), self.workplace.ledger.items.paths(*_HELD)
             for one in going:
-                why = failed.get(one.row.target) or self._still_there(one, held)
+                why = (
+                    failed.get(one.row.target)
+                    or self._in_trash(one, held, around)
+                    or self._still_there(one)
+                )
                 if why is not None:
                     tell(why)
                     continue
@@ -246,16 +256,33 @@ class Collection:
 
     def _held(self, going: Iterable[Considered]) -> Mapping[str, Item]:
         ids = [one.row.target.id for one in going if one.row.gone is not None]
-        items = self.workplace.ledger.items.of(ids, *dict.fromkeys((*HELD, *OPEN)))
+        items = self.workplace.ledger.items.of(ids, *_HELD)
         return {item.entity.id: item for item in items}
 
-    def _still_there(self, one: Considered, held: Mapping[str, Item]) -> Collected | None:
-        """Say why a row stays: its bytes are there, or it cannot be seen that they are not."""
+    def _in_trash(
+        self, one: Considered, held: Mapping[str, Item], around: Mapping[str, str]
+    ) -> Collected | None:
+        """Say why a row stays: the trash holds its bytes, or that inside of which they lay.
+
+        `around` are all places of which the trash holds something.
+        """
         target = one.row.target
-        if one.row.gone is not None and (item := held.get(target.id)) is not None:
+        if one.row.gone is None:
+            return None
+        if (item := held.get(target.id)) is not None:
             if item.error:
                 return Collected(target, Fate.FAILED, item.error)
             return Collected(target, Fate.HELD, f"its files are in the trash, as item {item.id}")
+        for judged in one.places if around else ():
+            for path in _above(judged.place.path):
+                if path in around:
+                    why = f"its files went into the trash with item {around[path]}"
+                    return Collected(target, Fate.HELD, why)
+        return None
+
+    def _still_there(self, one: Considered) -> Collected | None:
+        """Say why a row stays: its bytes are there, or it cannot be seen that they are not."""
+        target = one.row.target
         for judged in one.places:
             place = judged.place
             if was_never_made(self.workplace, place.root):
@@ -314,13 +341,21 @@ def _entity(target: Target) -> Entity | None:
     return None if kind is None else Entity(kind, target.id)
 
 
+def _above(path: str) -> Iterator[str]:
+    """Name a path and every one above it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+
+
 def _collected(outcome: Outcome) -> Collected:
     fates = {
         Result.REMOVED: Fate.REMOVED,
         Result.KEPT: Fate.KEPT,
         Result.ABSENT: Fate.ABSENT,
     }
-    return Collected(outcome.target, fates[outcome.result], outcome.reason)
+    fate = Fate.FAILED if outcome.is_trouble else fates[outcome.result]
+    return Collected(outcome.target, fate, outcome.reason)
 
 
 def _date(milliseconds: int | None) -> datetime | None:

@@ -27,7 +27,7 @@ def with_named_roots(settings: Settings) -> Settings:
             if isinstance(path, Unplaced) or not is_elsewhere or places.holder(text) is not None:
                 continue
             above, _, name = path.rpartition("/")
-            found.append(above if name == id_ else path)
+            found.append((above or "/") if name == id_ else path)
     finally:
         workplace.close()
     there = (root for root in dict.fromkeys(found) if _can_be_one(root))

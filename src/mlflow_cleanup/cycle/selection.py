@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mlflow_cleanup.cycle.workplace import Workplace
-from mlflow_cleanup.decide.selection import UNDATED, Chooser, problems
+from mlflow_cleanup.decide.selection import Chooser, problems
 from mlflow_cleanup.errors import BadSelection
 from mlflow_cleanup.model.deleted import Deleted, Selection
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.target import Target, TargetKind
+from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.deleted import PAGE
 
 _NO_ROOT = ""
@@ -45,7 +46,7 @@ class Selected:
         if found := list(problems(chooser, named, (*experiments, *runs, *models))):
             raise BadSelection(found)
         chosen = [row for row in experiments if chooser.chooses(row)]
-        self._note_undated(row for row in experiments if not chooser.chooses(row))
+        self._note_undated(experiments)
         inside = frozenset(row.target.id for row in chosen)
         self._chooser = replace(chooser, experiments=inside)
         self._models = models
@@ -80,8 +81,13 @@ class Selected:
         yield self._experiments
 
     def remember(self) -> None:
-        """Take down since when what no row dates is seen deleted; everything was read by now."""
+        """Take down since when what no row dates is seen deleted; everything was read by now.
+
+        What was not looked at, as something else was asked for, is as old as it was.
+        """
         if self._selection.older_than is not None:
+            if self._selection.named or self._selection.workspace is not None:
+                self._undated.update(self._chooser.seen_s)
             places = [(target.kind.value, target.id) for target in self._undated]
             self._ledger.sightings.note({_NO_ROOT: places}, self._now.aged_s)
 
@@ -108,17 +114,23 @@ class Selected:
     def _page(self, rows: Iterable[Deleted]) -> Page:
         chosen: list[Deleted] = []
         left: list[tuple[Deleted, str]] = []
+        rows = list(rows)
+        self._note_undated(rows)
         for row in rows:
             why = self._chooser.left(row)
             if why is None:
                 chosen.append(row)
             elif why:
                 left.append((row, why))
-        self._note_undated(row for row, why in left if why == UNDATED)
         return Page(tuple(chosen), tuple(left))
 
     def _note_undated(self, rows: Iterable[Deleted]) -> None:
-        self._undated.update(row.target for row in rows if row.since_ms is None)
+        """Take down what is deleted though no row says when; a trace only leaves with others."""
+        self._undated.update(
+            row.target
+            for row in rows
+            if row.since_ms is None and row.gone is not Gone.EXPERIMENT_DELETED
+        )
 
     def _seen(self) -> dict[Target, float]:
         """Say for how many seconds what no row dates is known to be deleted."""

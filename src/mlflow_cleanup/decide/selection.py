@@ -14,6 +14,8 @@ from mlflow_cleanup.model.verdict import Gone
 UNDATED = "no row says when it was deleted; --older-than counts from when it was first seen so"
 YOUNGER = "it was deleted later than --older-than allows, though its experiment was not"
 
+DEFAULT_WORKSPACE = "default"
+
 _DELETED = "deleted"
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -81,6 +83,12 @@ def problems(chooser: Chooser, named: Named, rows: Iterable[Deleted]) -> Iterato
 
 def _workspace_problems(selection: Selection, named: Named) -> Iterator[str]:
     if selection.workspace is None:
+        others = sorted(named.used - {DEFAULT_WORKSPACE})
+        if others and not selection.tolerates_missing:
+            yield (
+                f"there are experiments in other workspaces than the default one: "
+                f"{', '.join(others)}; say which one with --workspace, or --all-workspaces"
+            )
         return
     if named.workspaces is None:
         yield "this database knows no workspaces (MLflow has them since 3.10)"

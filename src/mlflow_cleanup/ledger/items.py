@@ -94,6 +94,15 @@ class Items:
         )
         return {to_text(row[0]) or "" for row in rows}
 
+    def paths(self, *states: ItemState) -> dict[str, str]:
+        """Map where items in any of the given states come from to their ids."""
+        marks = ", ".join("?" * len(states))
+        rows = self._file.connection.execute(
+            f"SELECT root, inside, id FROM items WHERE state IN ({marks})",  # noqa: S608
+            [state.value for state in states],
+        )
+        return {f"{to_text(row[0]) or ''}/{to_text(row[1]) or ''}": row[2] for row in rows}
+
     def move_root(self, was: str, is_now: str) -> None:
         """Let every item of an artifact root follow it to its new place."""
         with self._file.transaction() as connection:

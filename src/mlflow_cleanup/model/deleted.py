@@ -18,7 +18,7 @@ class Selection:
 
     An id list of None means every one. `older_than` leaves younger ones alone; `takes_jobs` adds
     the finished jobs, all or those of `job_ids`. `workspace` limits everything to one workspace;
-    `tolerates_missing`: an id that is not there is no error.
+    `tolerates_missing`: all workspaces are meant, and an id that is not there is no error.
     """
 
     older_than: timedelta | None = None
@@ -67,8 +67,10 @@ class Deleted:
 class Named:
     """What the rows say of the ids that were given: their stages; those not there are missing.
 
-    `workspaces` are the names of all workspaces, None where the database knows none.
+    `workspaces` are the names of all workspaces, None where the database knows none; `used` those
+    that have experiments.
     """
 
     stages: Mapping[Target, str] = field(default_factory=dict)
     workspaces: frozenset[str] | None = None
+    used: frozenset[str] = frozenset()

@@ -182,11 +182,10 @@ class Cleaner(threading.Thread):
         if not self._settings.purge_metadata or scope is not Scope.EVERYTHING or not is_news:
             return
         sight, tools = self._cycle.learn()
-        selection = Selection(older_than=self._settings.retention)
+        selection = Selection(older_than=self._settings.retention, tolerates_missing=True)
         selected = Selected(self._workplace, selection, tools.now)
-        spares = not self._settings.include_backlog
         tally = Tally()
-        Collection(self._workplace, sight, selected, spares_backlog=spares).remove(tally.add, None)
+        Collection(self._workplace, sight, selected, only_purged=True).remove(tally.add, None)
         if tally.of(Fate.REMOVED):
             self._say(EventKind.COLLECTED, removed_text(tally))
         if self._workplace.unhurried():

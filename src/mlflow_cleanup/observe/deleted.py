@@ -47,7 +47,7 @@ class DeletedReader:
                 where = and_(column(key).in_(some), self._in_workspace())
                 for id_, stage in self._select(name, (key, "lifecycle_stage"), where):
                     stages[Target(kind, plain(id_))] = plain(stage)
-        return Named(stages, self._workspaces())
+        return Named(stages, *self._workspaces())
 
     def experiments(self) -> list[Deleted]:
         """Read all deleted experiments."""
@@ -181,14 +181,15 @@ class DeletedReader:
         rows = self._select("experiments", ("experiment_id",), self._in_workspace())
         return frozenset(plain(row.experiment_id) for row in rows)
 
-    def _workspaces(self) -> frozenset[str] | None:
+    def _workspaces(self) -> tuple[frozenset[str] | None, frozenset[str]]:
+        """Name all workspaces, and those that have experiments."""
         if not self._layout.has("experiments", "workspace"):
-            return None
+            return None, frozenset()
         named = self._select("workspaces", ("name",), true())
-        used: Iterable[Row] = self._connection.execute(
-            select(column("workspace")).distinct().select_from(table("experiments"))
-        )
-        return frozenset(plain(row[0]) for rows in (named, used) for row in rows)
+        has_one = column("workspace").is_not(None)
+        rows = self._select("experiments", ("workspace",), has_one)
+        used = frozenset(plain(row.workspace) for row in rows)
+        return used | {plain(row.name) for row in named}, used
 
     def _select(
         self, name: str, columns: Iterable[str], where: ColumnElement[bool]

@@ -35,6 +35,7 @@ from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.deleted import DeletedReader
 from mlflow_cleanup.observe.holdings import read_holdings
+from mlflow_cleanup.observe.members import is_live
 from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
@@ -196,14 +197,13 @@ class TrackingDatabase:
         if layout.has("experiments", "experiment_id"):
             has_time = layout.has("experiments", "creation_time")
             created: ColumnElement[Any] = column("creation_time") if has_time else null()
-            oldest = (
-                select(column("experiment_id"), created)
-                .select_from(table("experiments"))
-                .order_by(column("experiment_id"))
-                .limit(_ANCHORS)
-            )
-            for id_, at in connection.execute(oldest):
-                anchors[plain(id_)] = at if isinstance(at, int) else None
+            query = select(column("experiment_id"), created).select_from(table("experiments"))
+            oldest = query.order_by(column("experiment_id")).limit(_ANCHORS)
+            # Those that are deleted may all be removed at once: others have to tell then.
+            staying = oldest.where(is_live(column("lifecycle_stage")))
+            for some in (oldest, staying) if has_time else (oldest,):
+                for id_, at in connection.execute(some):
+                    anchors[plain(id_)] = at if isinstance(at, int) else None
         file = sqlite.file_id(self.path)
         return BackendIdentity(
             anchors,

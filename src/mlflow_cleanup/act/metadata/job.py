@@ -78,7 +78,8 @@ class _Job:
             return
         done = 0
         while some := staged.after(done, _TARGETS_A_PAGE):
-            yield from (Outcome(item.target, Result.KEPT, graph.obstacle) for item in some)
+            for item in some:
+                yield Outcome(item.target, Result.KEPT, graph.obstacle, is_trouble=True)
             done = some[-1].number
 
     def _stage(self, targets: Iterable[Target]) -> Iterator[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -29,15 +29,23 @@ from mlflow_cleanup.act.metadata.staging import Staged, Waiting
 from mlflow_cleanup.act.metadata.targets import CHANGED, NOT_LET_GO, Outcome, Result
 from mlflow_cleanup.act.metadata.writing import Writer
 
-_Kept = dict[int, str]
+
+class _Why(NamedTuple):
+    """Why a target stays; `is_trouble`: nothing needs it."""
+
+    text: str
+    is_trouble: bool = False
+
+
+_Kept = dict[int, _Why]
 """Why targets stay, by their numbers."""
 
 
 class _Refused(Exception):
     """Something has to stay, so all that are removed together do for now."""
 
-    def __init__(self, why: str) -> None:
-        self.why = why
+    def __init__(self, why: str, *, is_trouble: bool = False) -> None:
+        self.why = _Why(why, is_trouble)
         super().__init__(why)
 
 
@@ -57,7 +65,9 @@ class Remover:
     def remove(self, some: Sequence[Waiting]) -> list[Outcome]:
         """Remove some targets that follow one another; each goes altogether or stays so."""
         states = self._staged.states(some)
-        kept: _Kept = {number: CHANGED for number, is_same in states.items() if is_same is False}
+        kept: _Kept = {
+            number: _Why(CHANGED) for number, is_same in states.items() if is_same is False
+        }
         ready = [item for item in some if states[item.number]]
         if ready:
             kept = {**self._held(some), **kept}
@@ -70,7 +80,7 @@ class Remover:
         kept: _Kept = {}
         for edge, query in self._holds:
             for number in self._numbers(query, some):
-                kept.setdefault(number, edge.why)
+                kept.setdefault(number, _Why(edge.why))
         return kept
 
     def _remove(self, going: Sequence[Waiting]) -> _Kept:
@@ -99,9 +109,9 @@ class Remover:
                     self._connection.execute(statement, values)
             gone = sum(self._take_row(item) for item in going)
         except IntegrityError as error:
-            raise _Refused(str(error.orig)) from error
+            raise _Refused(str(error.orig), is_trouble=True) from error
         if gone != len(going):
-            raise _Refused(NOT_LET_GO)
+            raise _Refused(NOT_LET_GO, is_trouble=True)
 
     def _take_row(self, item: Waiting) -> int:
         values = {"root_id": item.key, "decided_at": item.target.at_ms}
@@ -144,9 +154,9 @@ def removing(edge: Edge, meant: ColumnElement[bool]) -> Delete | Update:
     return delete(edge.rows).where(meant)
 
 
-def _outcome(item: Waiting, state: bool | None, why: str | None) -> Outcome:
+def _outcome(item: Waiting, state: bool | None, why: _Why | None) -> Outcome:
     if state is None:
         return Outcome(item.target, Result.ABSENT)
     if why is not None:
-        return Outcome(item.target, Result.KEPT, why)
+        return Outcome(item.target, Result.KEPT, why.text, is_trouble=why.is_trouble)
     return Outcome(item.target, Result.REMOVED)

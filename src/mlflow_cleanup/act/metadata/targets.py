@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from mlflow_cleanup.model.target import Target, TargetKind
@@ -18,11 +18,15 @@ class Result(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One target as it was carried out; all of its rows went, or none. `reason`: why it stays."""
+    """One target as it was carried out; all of its rows went, or none. `reason`: why it stays.
+
+    `is_trouble`: not because something needs it, but as the database is not as it should be.
+    """
 
     target: Target
     result: Result
     reason: str = ""
+    is_trouble: bool = field(default=False, compare=False)
 
 
 CHANGED = "its row is not as it was when this was decided: restored, or written to since"

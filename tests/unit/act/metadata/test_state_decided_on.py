@@ -29,7 +29,10 @@ def filled_alone(filled: Filled, kind: TargetKind) -> World:
     without: tuple[str, ...] = ("guardrails", "guardrail_configs")
     if kind is TargetKind.EXPERIMENT:
         without = (*without, "runs", "logged_models", "trace_info")
-    return filled.world(2, "deleted", without=without)
+    world = filled.world(2, "deleted", without=without)
+    if kind is TargetKind.LOGGED_MODEL:  # else it may go along with its experiment
+        filled.file.execute("UPDATE experiments SET lifecycle_stage = 'active'")
+    return world
 
 
 def expect_kept(filled: Filled, target: Target) -> None:
@@ -45,6 +48,20 @@ def test_what_was_restored_meanwhile_stays(filled: Filled, kind: TargetKind) -> 
     target = filled.target(kind, filled_alone(filled, kind))
     filled.file.execute(RESTORED[kind])
     expect_kept(filled, target)
+
+
+@pytest.mark.parametrize("kind", [TargetKind.LOGGED_MODEL, TargetKind.TRACE])
+def test_what_is_active_goes_with_its_deleted_experiment_only(
+    filled: Filled, kind: TargetKind
+) -> None:
+    """A model or trace is not deleted itself then."""
+    world = filled_alone(filled, kind)
+    target = filled.target(kind, world)
+    filled.file.execute("UPDATE logged_models SET lifecycle_stage = 'active'")
+    filled.file.execute("UPDATE experiments SET lifecycle_stage = 'active'")
+    expect_kept(filled, target)
+    filled.file.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
+    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
 
 
 @pytest.mark.parametrize("kind", LATER)
