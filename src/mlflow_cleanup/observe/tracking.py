@@ -201,7 +201,8 @@ class TrackingDatabase:
             oldest = query.order_by(column("experiment_id")).limit(_ANCHORS)
             # Those that are deleted may all be removed at once: others have to tell then.
             staying = oldest.where(is_live(column("lifecycle_stage")))
-            for some in (oldest, staying) if has_time else (oldest,):
+            can_tell = has_time and layout.has("experiments", "lifecycle_stage")
+            for some in (oldest, staying) if can_tell else (oldest,):
                 for id_, at in connection.execute(some):
                     anchors[plain(id_)] = at if isinstance(at, int) else None
         file = sqlite.file_id(self.path)

@@ -31,7 +31,8 @@ class Pace:
 
     While others write, the lock is held for `hold_s`, with a pause of `rest_s` after it. When
     nobody has written for `watchful_s`, batches double up to `quiet_hold_s`, and the pauses are as
-    long as the slowest look: whoever comes unseen then waits for at most that once, and is seen. `wait_s` is for a lock that another holds.
+    long as the slowest look: whoever comes unseen then waits for at most that once, and is seen.
+    `wait_s` is for a lock that another holds.
     """
 
     hold_s: float = 0.010
@@ -93,7 +94,7 @@ class Pacer:
     def rest(self, least_s: float = 0.0) -> None:
         """Let others have their turn: longer when they may look only every 100 ms by now."""
         slow = self._held_s > _LOOKS_SLOWEST_AFTER_S
-        slowest_s = _SLOWEST_LOOK_S + _WAITED_S if slow and self.pace.rest_s else 0.0
+        slowest_s = _SLOWEST_LOOK_S + self.pace.rest_s if slow and self.pace.rest_s else 0.0
         pause_s = max(self.pace.rest_s, slowest_s, least_s)
         if pause_s > 0:
             self.pace.sleep(pause_s)

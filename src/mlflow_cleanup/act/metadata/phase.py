@@ -80,7 +80,11 @@ class Phase:
                 raise _Redefined
             pacer.begin(waited_s, others_wrote=self._looker.catch_up())
             count = max(pacer.chunk(), 1)
-            while count and (some := self._staged.after(done, count)):
+            while (
+                count
+                and len(outcomes) < _MOST_A_BATCH
+                and (some := self._staged.after(done, count))
+            ):
                 begun = clock()
                 outcomes += self._remover.remove(some)
                 done = some[-1].number
