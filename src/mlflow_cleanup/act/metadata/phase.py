@@ -17,6 +17,9 @@ from mlflow_cleanup.act.metadata.targets import Outcome, Result
 from mlflow_cleanup.act.metadata.writing import Definition, Writer
 from mlflow_cleanup.errors import TrackingUnwritable
 
+_MOST_A_BATCH = 2_000
+"""Outcomes that are gathered until they are told."""
+
 
 class _Redefined(Exception):
     """The tables were changed, or only the number that tells of it."""
