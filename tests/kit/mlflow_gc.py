@@ -164,9 +164,13 @@ class Ground:
         shutil.copytree(aside, self.home, symlinks=True)
 
     def theirs(
-        self, *words: str, environment: Mapping[str, str] | None = None, tracked: bool = True
+        self,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        tracked: bool = True,
+        meanwhile: str | None = None,
     ) -> Done:
-        """Run `mlflow gc`."""
+        """Run `mlflow gc`; `meanwhile` is executed when the first artifacts are gone."""
         uris = ["--backend-store-uri", self.uri]
         uris += ["--tracking-uri", self.uri] if tracked else []
         said = self.mlflow.ask(
@@ -174,6 +178,7 @@ class Ground:
             directory=str(self.home),
             words=[*uris, *words],
             environment=dict(environment or {}),
+            meanwhile=meanwhile and {"database": str(self.database), "query": meanwhile},
         )
         self.mlflow.ask("forget")
         return Done(said["code"], f"{said['out']}\n{said['error']}", self.state())

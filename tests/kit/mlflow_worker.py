@@ -9,9 +9,10 @@ import contextlib
 import io
 import json
 import os
+import sqlite3
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Values = dict[str, Any]
@@ -168,15 +169,35 @@ def _workspace(name: str | None) -> Any:  # noqa: ANN401 - a generator
     if name is None:
         yield
         return
-    from mlflow.entities import Workspace  # noqa: PLC0415
     from mlflow.utils import workspace_context  # noqa: PLC0415
 
     os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
     try:
         with workspace_context.WorkspaceContext(name):
-            yield Workspace
+            yield
     finally:
         del os.environ["MLFLOW_ENABLE_WORKSPACES"]
+
+
+@contextlib.contextmanager
+def _meanwhile(asked: Values | None) -> Iterator[None]:
+    """Let a statement be executed by somebody else when the first artifacts are gone."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository  # noqa: PLC0415
+
+    real, waiting = LocalArtifactRepository.delete_artifacts, [asked] if asked else []
+
+    def delete_artifacts(self: Any, artifact_path: str | None = None) -> None:  # noqa: ANN401
+        real(self, artifact_path)
+        if waiting:
+            one = waiting.pop()
+            with contextlib.closing(sqlite3.connect(one["database"])) as connection, connection:
+                connection.execute(one["query"])
+
+    LocalArtifactRepository.delete_artifacts = delete_artifacts
+    try:
+        yield
+    finally:
+        LocalArtifactRepository.delete_artifacts = real
 
 
 def gc(asked: Values) -> Values:
@@ -189,7 +210,8 @@ def gc(asked: Values) -> Values:
     before = os.getcwd()
     os.chdir(asked["directory"])
     try:
-        said = CliRunner().invoke(command, asked["words"], env=asked.get("environment") or {})
+        with _meanwhile(asked.get("meanwhile")):
+            said = CliRunner().invoke(command, asked["words"], env=asked.get("environment") or {})
     finally:
         os.chdir(before)
         for name in ("MLFLOW_ENABLE_WORKSPACES", "MLFLOW_TRACKING_URI"):
@@ -202,6 +224,22 @@ def gc(asked: Values) -> Values:
     }
 
 
+def hard_delete(asked: Values) -> Values:
+    """Remove rows of entities as `mlflow gc` does it in the end, without any question."""
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore  # noqa: PLC0415
+
+    maker = Maker(asked["database"], asked["root"], None)
+    for run in asked["runs"]:
+        maker.store._hard_delete_run(run)
+    for model in asked["models"]:
+        maker.store._hard_delete_logged_model(model)
+    for experiment in asked["experiments"]:
+        maker.store._hard_delete_experiment(experiment)
+    if asked["jobs"]:
+        SqlAlchemyJobStore(maker.uri).delete_jobs(job_ids=asked["jobs"])
+    return {}
+
+
 def options(_: Values) -> Values:
     """Name the options of `mlflow gc`."""
     from mlflow.cli import gc as command  # noqa: PLC0415
@@ -211,16 +249,17 @@ def options(_: Values) -> Values:
 
 def forget(_: Values) -> Values:
     """Close what stores have open, whose databases are about to be removed."""
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore  # noqa: PLC0415
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
 
-    engines = getattr(SqlAlchemyStore, "_engine_map", {})
-    for engine in engines.values():
-        engine.dispose()
-    engines.clear()
+    for store in (SqlAlchemyStore, SqlAlchemyJobStore):
+        for engine in store._engine_map.values():
+            engine.dispose()
+        store._engine_map.clear()
     return {}
 
 
-VERBS = {"make": make, "gc": gc, "options": options, "forget": forget}
+VERBS = {"make": make, "gc": gc, "hard_delete": hard_delete, "options": options, "forget": forget}
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.kit.collecting import (
     shown,
     trace,
 )
+from tests.kit.faults import before, fail
 from tests.kit.world import Run, World, tree
 
 AT_ONCE = timedelta(0)
@@ -92,17 +94,35 @@ class TestDeletedExperiment:
         assert collect(world).fates(DEAD) == [REMOVED]
         assert is_whole(world, run)
 
-    def test_active_run_keeps_it(self, world: World, inside: Run) -> None:
+    @pytest.fixture
+    def active(self, world: World, inside: Run) -> Callable[[], bool]:
+        """A model and a trace that left with it; whether both have their rows and files."""
+        assert has_row(world, inside)
+        places = [model(world, "m-1", experiment=DEAD), trace(world, "tr-1", experiment=DEAD)]
+        return lambda: (
+            has_row(world, "m-1", "logged model")
+            and has_row(world, "tr-1", "trace")
+            and [world.bytes_at(place) for place in places] == [10, 10]
+        )
+
+    def test_active_run_keeps_it(
+        self, world: World, inside: Run, active: Callable[[], bool]
+    ) -> None:
         """One that was restored on its own; MLflow removes its row and leaks its files."""
         restored = world.run(experiment=DEAD)
         told = collect(world)
+        assert active()
+        assert told.fates("m-1", "tr-1") == [KEPT, KEPT]
+        assert "its experiment stays" in told.why("tr-1")
         assert told.fates(DEAD) == [KEPT]
         assert restored.id in told.why(DEAD)
         assert is_whole(world, restored)
         assert has_experiment(world)
         assert is_gone(world, inside)
 
-    def test_younger_run_keeps_it(self, world: World, inside: Run) -> None:
+    def test_younger_run_keeps_it(
+        self, world: World, inside: Run, active: Callable[[], bool]
+    ) -> None:
         """Where MLflow stops with everything."""
         world.advance(days=1)
         young = world.run(experiment=DEAD)
@@ -111,6 +131,7 @@ class TestDeletedExperiment:
         assert told.fates(young, DEAD) == [KEPT, KEPT]
         assert "later than --older-than" in told.why(young)
         assert young.id in told.why(DEAD)
+        assert active()
         assert is_whole(world, young)
         assert has_experiment(world)
         assert is_gone(world, inside)
@@ -128,21 +149,27 @@ class TestDeletedExperiment:
 
     def test_protected_model_keeps_it(self, world: World, inside: Run) -> None:
         """What a registered version loads from; `mlflow gc` breaks that."""
-        place = model(world, "m-1", experiment=DEAD)
+        place, other = (model(world, id_, experiment=DEAD) for id_ in ("m-1", "m-0"))
+        gone = trace(world, "tr-1", experiment=DEAD)
         world.register("models:/m-1")
         told = collect(world)
-        assert told.fates("m-1", DEAD) == [KEPT, KEPT]
+        assert told.fates("m-1", "m-0", "tr-1", DEAD) == [KEPT] * 4
+        assert [world.bytes_at(place) for place in (other, gone)] == [10, 10]
         assert "m-1" in told.why(DEAD)
         assert has_row(world, "m-1", "logged model")
         assert has_experiment(world)
         assert world.bytes_at(place) == 10
         assert is_gone(world, inside)
 
-    def test_failing_run_keeps_it(self, world: World, inside: Run) -> None:
+    def test_failing_run_keeps_it(
+        self, world: World, inside: Run, active: Callable[[], bool]
+    ) -> None:
         """Bytes that are there keep their row, and so their experiment."""
-        world.faults.fail("purge")
-        told = collect(world)
+        world.write(inside, "stubborn", 5)
+        with before("unlink", fail(OSError(errno.EPERM, "no"), when="stubborn")):
+            told = collect(world)
         assert told.fates(inside, DEAD) == [FAILED, KEPT]
+        assert active()
         assert has_row(world, inside)
         assert has_experiment(world)
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import NamedTuple
 
 from mlflow_cleanup.act.metadata import Outcome, Result, remove_rows
 from mlflow_cleanup.cycle.candidates import still_at_work
@@ -23,7 +22,7 @@ from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
-from mlflow_cleanup.model.verdict import Candidate, Keep, Kept
+from mlflow_cleanup.model.verdict import Candidate, Gone, Keep, Kept
 
 _ENTITIES = {
     TargetKind.RUN: EntityKind.RUN,
@@ -52,7 +51,8 @@ as it is due; yields what became of each place."""
 Tell = Callable[[Collected], None]
 
 
-class Considered(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Considered:
     """One row with its judged places.
 
     `stays` says why nothing of it may go, and `fate` how that counts.
@@ -76,6 +76,8 @@ class Collection:
     selected: Selected
     only_purged: bool = False
     _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
+    _staying: dict[str, str] = field(init=False, default_factory=dict)
+    """Experiments in which something stays, and so do they, with what left only with them."""
 
     def __post_init__(self) -> None:
         never = {root for root in self.sight.unreachable if was_never_made(self.workplace, root)}
@@ -86,17 +88,29 @@ class Collection:
         left_alone = dict.fromkeys(
             released(self.workplace) - self.selected.named_ids, Keep(Kept.RELEASED)
         )
-        staying: dict[str, str] = {}
+        self._staying = self.selected.kept_experiments
         for page in self.selected.pages():
             if self.only_purged:
-                yield list(self._consider(self._purged(page.chosen), left_alone, staying))
+                yield list(self._consider(self._purged(page.chosen), left_alone))
                 continue
             left = (Considered(row, stays=why) for row, why in page.left)
-            found = [*self._consider(page.chosen, left_alone, staying), *left]
-            for one in found:
-                if one.stays is not None and one.row.experiment_id is not None:
-                    staying.setdefault(one.row.experiment_id, f"{one.row.target} in it stays")
-            yield found
+            found = [*self._consider(page.chosen, left_alone), *left]
+            self._keep_experiments_of(one.row for one in found if one.stays is not None)
+            yield [self._kept_with_its_experiment(one) for one in found]
+
+    def _keep_experiments_of(self, rows: Iterable[Deleted]) -> None:
+        for row in rows:
+            if row.experiment_id is not None:
+                self._staying.setdefault(row.experiment_id, f"{row.target} in it stays")
+
+    def _kept_with_its_experiment(self, one: Considered) -> Considered:
+        """Keep what is not deleted itself: who restores the experiment finds it there."""
+        why = self._staying.get(one.row.experiment_id or "")
+        is_active = one.row.gone in (None, Gone.EXPERIMENT_DELETED)
+        if one.stays is not None or why is None or not is_active:
+            return one
+        is_experiment = one.row.target.kind is TargetKind.EXPERIMENT
+        return replace(one, stays=why if is_experiment else f"its experiment stays: {why}")
 
     def remove(self, tell: Tell, take: Take | None, *, with_rows: bool = True) -> None:
         """Remove the bytes (`take`; None: no bytes) and then the rows of all that may go.
@@ -162,7 +176,7 @@ class Collection:
         return self.workplace.unhurried()
 
     def _consider(
-        self, rows: Sequence[Deleted], left_alone: Mapping[str, Keep], staying: Mapping[str, str]
+        self, rows: Sequence[Deleted], left_alone: Mapping[str, Keep]
     ) -> Iterator[Considered]:
         found = self._candidates(rows)
         pinned = self.sight.ground.claims.pinned
@@ -177,8 +191,6 @@ class Collection:
             if kept:
                 fate = Fate.KEPT if kept[0].reason in _ON_PURPOSE else Fate.FAILED
                 yield Considered(row, judged, str(kept[0]), fate)
-            elif row.target.kind is TargetKind.EXPERIMENT:
-                yield Considered(row, judged, staying.get(row.target.id))
             else:
                 yield Considered(row, judged)
 
@@ -227,6 +239,8 @@ class Collection:
                     or self._still_there(one)
                 )
                 if why is not None:
+                    if why.fate is not Fate.HELD:  # what is held may be restored with all the rest
+                        self._keep_experiments_of([one.row])
                     tell(why)
                     continue
                 if one.row.target.kind is TargetKind.EXPERIMENT:

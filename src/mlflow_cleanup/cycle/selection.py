@@ -64,6 +64,11 @@ class Selected:
         """The ids that were given."""
         return frozenset(target.id for target in self._selection.targets)
 
+    @property
+    def kept_experiments(self) -> dict[str, str]:
+        """Experiments that were chosen and yet stay, with the reason."""
+        return {row.target.id: why for row, why in self._experiments.left}
+
     def pages(self) -> Iterator[Page]:
         """Yield everything selected: runs, logged models, traces, jobs, then experiments."""
         for rows in self._runs():
