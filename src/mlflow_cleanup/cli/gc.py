@@ -50,7 +50,7 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
     from mlflow_cleanup.report.collected import Tally, collected_text, tally_text, tally_values
 
     selection = selection_of(ctx, given)
-    settings = with_named_roots(settings_beside_server(given))
+    settings = with_named_roots(settings_of(given))
     is_asking = not given["yes"] and sys.stdin.isatty()
     if given["dry_run"] or is_asking:
         _preview(settings, selection, as_json=as_json and not is_asking)
@@ -75,6 +75,30 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
             tally.vacuumed = done.before_bytes, done.after_bytes
     show(tally_values(tally), tally_text(tally), as_json=as_json)
     ctx.exit(NOT_CLEANED if tally.of(Fate.FAILED) or is_stopped else DONE)
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+    """Find the database and the roots; raises BadUsage and what reading the database raises.
+
+    A server keeps proxied artifacts in its working directory unless told otherwise. That this is
+    also ours is believed beside its database only: rows would go, were files looked for elsewhere.
+    """
+    from mlflow_cleanup.cycle.roots import has_proxied
+    from mlflow_cleanup.server.flags import DEFAULT_DESTINATION
+
+    settings = settings_beside_server(given)
+    beside = os.path.dirname(settings.database)
+    if given.get("artifacts_destination") or beside == os.path.realpath(os.getcwd()):
+        return settings
+    usual = os.path.basename(DEFAULT_DESTINATION)
+    if os.path.isdir(os.path.join(beside, usual)) and not os.path.lexists(usual):
+        return settings_beside_server({**given, "artifacts_destination": f"{beside}/{usual}"})
+    if has_proxied(settings):
+        raise BadUsage(
+            f"the database lies in {beside}: say with --artifacts-destination where its server "
+            "keeps artifacts; nothing was removed"
+        )
+    return settings
 
 
 def _preview(settings: Settings, selection: Selection, *, as_json: bool) -> None:

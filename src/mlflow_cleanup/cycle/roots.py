@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.workplace import Workplace
-from mlflow_cleanup.model.location import Misread, Unplaced, place
+from mlflow_cleanup.model.location import Misread, Unplaced, is_proxied, place
 from mlflow_cleanup.observe.places import slashed
 
 
@@ -32,6 +32,15 @@ def with_named_roots(settings: Settings) -> Settings:
         workplace.close()
     there = (root for root in dict.fromkeys(found) if _can_be_one(root))
     return replace(settings, roots=(*settings.roots, *there))
+
+
+def has_proxied(settings: Settings) -> bool:
+    """Tell whether any experiment's artifacts go through the server's proxy."""
+    workplace = Workplace.to_read(settings)
+    try:
+        return any(is_proxied(text) for _, text in workplace.tracking.experiments())
+    finally:
+        workplace.close()
 
 
 def _can_be_one(root: str) -> bool:

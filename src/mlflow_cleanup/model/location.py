@@ -109,6 +109,14 @@ def scheme_of(uri: object) -> str:
     return match.group(1).lower() if match else "file"
 
 
+def is_proxied(uri: str) -> bool:
+    """Tell whether a place is relative to the server's artifacts destination."""
+    scheme = scheme_of(uri)
+    return scheme == "mlflow-artifacts" or (
+        scheme in ("http", "https") and f"{_PROXY_PATH}/" in uri
+    )
+
+
 def foreign_authority(text: str) -> bool:
     """Tell whether a `file:` URI names another host: the same bytes may have two names then."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -21,10 +22,10 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.errors import DatabaseBusy, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.holding import Holdings
@@ -42,6 +43,7 @@ from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_sc
 _IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 _ANCHORS = 16
+_ASK_AGAIN_S = 0.001
 
 Wanted = Callable[[Heads], Collection[str]]
 
@@ -54,7 +56,7 @@ class TrackingDatabase:
         self._columns: Columns | None = None
         self._columns_of: tuple[object, int] | None = None
         self._engine = create_engine(
-            "sqlite://", creator=lambda: sqlite.connect(path, wait_s), poolclass=NullPool
+            "sqlite://", creator=lambda: sqlite.connect(path, 0.0), poolclass=NullPool
         )
 
     def heads(self) -> Heads:
@@ -148,8 +150,7 @@ class TrackingDatabase:
     def _read(self) -> Iterator[tuple[Connection, Layout]]:
         try:
             with self._engine.connect() as connection:
-                # The driver begins no transaction for reads by itself; this makes it one moment.
-                connection.exec_driver_sql("BEGIN")
+                self._begin(connection)
                 try:
                     yield connection, self._known_layout(connection)
                 finally:
@@ -158,6 +159,27 @@ class TrackingDatabase:
             raise sqlite.explained(self.path, error.orig or error, self._wait_s) from error
         except sqlite3.Error as error:
             raise sqlite.explained(self.path, error, self._wait_s) from error
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin to read one moment: the driver begins no transaction for reads by itself.
+
+        Asks for the lock often, as those who write without a pause leave it free for no time; once
+        it is there, nothing in this transaction has to wait any more.
+        """
+        ends = time.monotonic() + self._wait_s
+        while True:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                _schema_count(connection)
+                return
+            except OperationalError as error:
+                connection.exec_driver_sql("ROLLBACK")
+                is_busy = isinstance(
+                    sqlite.explained(self.path, error.orig or error, self._wait_s), DatabaseBusy
+                )
+                if not is_busy or time.monotonic() >= ends:
+                    raise
+            time.sleep(_ASK_AGAIN_S)
 
     def _known_layout(self, connection: Connection) -> Layout:
         """Look at the tables again only when SQLite says that they changed."""
@@ -179,7 +201,8 @@ class TrackingDatabase:
             oldest = query.order_by(column("experiment_id")).limit(_ANCHORS)
             # Those that are deleted may all be removed at once: others have to tell then.
             staying = oldest.where(is_live(column("lifecycle_stage")))
-            for some in (oldest, staying) if has_time else (oldest,):
+            can_tell = has_time and layout.has("experiments", "lifecycle_stage")
+            for some in (oldest, staying) if can_tell else (oldest,):
                 for id_, at in connection.execute(some):
                     anchors[plain(id_)] = at if isinstance(at, int) else None
         file = sqlite.file_id(self.path)

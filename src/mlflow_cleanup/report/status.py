@@ -62,7 +62,7 @@ def _backlog(ledger: Ledger) -> Values | None:
     if told is None or not left:
         return None
     measured = json.loads(told)
-    return {"runs": min(left, measured["runs"]), "bytes": measured["bytes"]}
+    return {**measured, "runs": min(left, measured["runs"])}
 
 
 def status_text(values: Values) -> str:

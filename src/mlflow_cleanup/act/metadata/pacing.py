@@ -19,6 +19,8 @@ _WAITED_S = 0.002
 """Getting the lock takes less than that, when nobody else has it."""
 _LARGEST_CHUNK = 500
 _SLOWEST_LOOK_S = 0.1
+_LOOKS_SLOWEST_AFTER_S = 0.15
+"""Who began to wait so long ago looks no more often than that."""
 _LEAST_WORK_SHARE = 0.3
 """Work gets at least so much of a batch, however long its commit takes, or nothing would move."""
 
@@ -28,13 +30,14 @@ class Pace:
     """How considerate to be; lengths of time in seconds.
 
     While others write, the lock is held for `hold_s`, with a pause of `rest_s` after it. When
-    nobody has written for `watchful_s`, batches double up to `quiet_hold_s`: whoever comes unseen
-    then waits for at most that and one more look. `wait_s` is for a lock that another holds.
+    nobody has written for `watchful_s`, batches double up to `quiet_hold_s`, and the pauses are as
+    long as the slowest look: whoever comes unseen then waits for at most that once, and is seen.
+    `wait_s` is for a lock that another holds.
     """
 
     hold_s: float = 0.010
     rest_s: float = 0.030
-    quiet_hold_s: float = 0.100
+    quiet_hold_s: float = 0.400
     watchful_s: float = 10.0
     wait_s: float = 5.0
     clock: Callable[[], float] = time.perf_counter
@@ -90,7 +93,7 @@ class Pacer:
 
     def rest(self, least_s: float = 0.0) -> None:
         """Let others have their turn: longer when they may look only every 100 ms by now."""
-        slow = self._held_s > max(self.pace.quiet_hold_s, self.pace.hold_s) * 1.5
+        slow = self._held_s > _LOOKS_SLOWEST_AFTER_S
         slowest_s = _SLOWEST_LOOK_S + self.pace.rest_s if slow and self.pace.rest_s else 0.0
         pause_s = max(self.pace.rest_s, slowest_s, least_s)
         if pause_s > 0:

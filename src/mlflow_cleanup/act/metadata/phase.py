@@ -17,6 +17,9 @@ from mlflow_cleanup.act.metadata.targets import Outcome, Result
 from mlflow_cleanup.act.metadata.writing import Definition, Writer
 from mlflow_cleanup.errors import TrackingUnwritable
 
+_MOST_A_BATCH = 2_000
+"""Outcomes that are gathered until they are told."""
+
 
 class _Redefined(Exception):
     """The tables were changed, or only the number that tells of it."""
@@ -80,7 +83,11 @@ class Phase:
                 raise _Redefined
             pacer.begin(waited_s, others_wrote=self._looker.catch_up())
             count = max(pacer.chunk(), 1)
-            while count and (some := self._staged.after(done, count)):
+            while (
+                count
+                and len(outcomes) < _MOST_A_BATCH
+                and (some := self._staged.after(done, count))
+            ):
                 begun = clock()
                 outcomes += self._remover.remove(some)
                 done = some[-1].number
