@@ -18,7 +18,9 @@ from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
+    LedgerUnwritable,
     NoRoot,
+    PlanBrokenOff,
     PlanOutdated,
     SweepRefused,
 )
@@ -85,9 +87,12 @@ def carry_out(
 
     course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
     marked = _marked(plan, workplace, tools.now)
-    for step in _steps(marked, course, purges=purges and not tools.retention):
-        steps.append(step)
-        is_wanted = follow(step) and is_wanted
+    try:
+        for step in _steps(marked, course, purges=purges and not tools.retention):
+            steps.append(step)
+            is_wanted = follow(step) and is_wanted
+    except CleanupError as error:
+        raise PlanBrokenOff(plan.id, len(steps), len(plan.steps), _why(error)) from error
     if keep_going():
         ledger.plans.end(plan.stamp)
         ledger.brakes.settle()
@@ -136,6 +141,13 @@ def _require_confirmed(workplace: Workplace, plan: SweepPlan, now: datetime) -> 
         workplace.ledger.history.add([told])
         workplace.tell(told)
     raise SweepRefused(refusal.plan_id, refusal.reason)
+
+
+def _why(error: CleanupError) -> str:
+    """Say what ended a plan; that nothing was moved, as a ledger's trouble has it, is not so."""
+    if isinstance(error, LedgerUnwritable):
+        return f"the ledger {error.path} cannot be written ({error.detail})"
+    return str(error)
 
 
 def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:

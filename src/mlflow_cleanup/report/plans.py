@@ -124,6 +124,16 @@ def steps_values(plan: SweepPlan, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
+def in_short(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of what `steps_values` returned all steps but the first that are told one by one.
+
+    For where there is no room for all of it; `steps_left_out` says how many are missing.
+    """
+    shown = [step for step in values["steps"] if StepResult(step["result"]) in _TOLD_EACH]
+    shown = shown[:_LARGEST]
+    return {**values, "steps": shown, "steps_left_out": len(values["steps"]) - len(shown)}
+
+
 def steps_text(values: Mapping[str, Any]) -> str:
     """Say what became of a plan, with each failure and each skip."""
     lines = [f"plan {values['plan']}: {_counts_text(values)}"]
@@ -132,6 +142,11 @@ def steps_text(values: Mapping[str, Any]) -> str:
         for step in values["steps"]
         if StepResult(step["result"]) in _TOLD_EACH
     ]
+    if values.get("steps_left_out"):
+        lines.append(
+            f"  {values['steps_left_out']} step(s) are not listed, as the disk had no room for it: "
+            "`mlflow-cleanup history` has them"
+        )
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
     if values["counts"][StepResult.QUARANTINED.value]:

@@ -25,6 +25,8 @@ from mlflow_cleanup.errors import (
     LedgerUnwritable,
     NotAnswered,
     NotATrackingDatabase,
+    OutcomeUntold,
+    PlanBrokenOff,
     PlanRefused,
     QuarantineFailed,
     ServerMissing,
@@ -57,6 +59,8 @@ CASES = [
     (Forgotten("1f2e", "why"), 4),
     (LedgerFull("/ledger", "why"), 3),
     (LedgerReplaced("/ledger"), 3),
+    (OutcomeUntold("/ledger", "why"), 3),
+    (PlanBrokenOff("1f2e", 1, 10, "why"), 3),
     (LeaseHeld("somebody", "/state"), 5),
     (LeaseLost("/state/lease.lock"), 5),
 ]
