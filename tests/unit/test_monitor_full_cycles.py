@@ -26,6 +26,7 @@ from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.plan import Terms
+from mlflow_cleanup.monitor import cleaner
 from mlflow_cleanup.report.plans import plan_values
 from mlflow_cleanup.report.status import status_values
 from tests.kit.programs import until
@@ -538,3 +539,34 @@ def test_request_that_cannot_be_taken_back_is_not_called_undone(
         pytest.raises(NotAnswered, match="it may be done later"),
     ):
         do_to_items(site.settings, "purge", ["x"])
+
+
+def test_call_in_the_middle_of_a_plan_is_not_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is pinned meanwhile is looked at when the plan has ended, not a minute later."""
+    monkeypatch.setattr(cleaner, "UPKEEP_S", 3_600.0)
+    for number in range(120):
+        deleted_model(site, number)
+    place = site.run(1)
+
+    def pin_at_the_first_model(event: Event) -> None:
+        site.events.append(event)
+        is_model = event.entity is not None and event.entity.id.startswith("m-")
+        if is_model and len(site.told(EventKind.QUARANTINED)) == 2:
+            ledger = Ledger.open(site.settings.state_dir)
+            ledger.pins.add([run_id(1)], event.at, None)
+            ledger.close()
+            (site.settings.state_dir / "wake").write_text("now", encoding="ascii")
+            until(monitor._calls.work.is_set, "it was seen")
+
+    monitor = site.monitor(pin_at_the_first_model)
+    monitor.start()
+    site.knows(monitor)
+    site.delete(1)
+    site.wait(EventKind.QUARANTINED, 1)
+
+    carry_out(site)
+
+    site.wait(EventKind.RESTORED, 1)
+    assert place.exists()

@@ -33,20 +33,20 @@ def answer_requests(
     *,
     only_short: bool = False,
 ) -> None:
-    """Carry out every waiting request; one that fails is answered with its error.
+    """Carry out requests until none is waiting; one that fails is answered with its error.
 
     `only_short` leaves whole plans for later. Raises OutcomeUntold when an outcome could not be
     written: it is kept, and written by a later call.
     """
     requests = workplace.ledger.requests
-    for request in requests.waiting():
-        is_long = request.verb == APPLY
-        if (is_long and only_short) or not requests.begin(request.id):
-            continue
+    # Asked anew each time: others come in, and are answered, while a long one is carried out.
+    while (request := _next(requests, only_short=only_short)) is not None:
+        if not requests.begin(request.id):
+            continue  # withdrawn just now
         try:
             outcome = (
                 _apply(cycle, workplace, request, make_way)
-                if is_long
+                if request.verb == APPLY
                 else {
                     "items": [outcome_of(item) for item in do(cycle, request.verb, request.words)]
                 }
@@ -57,6 +57,12 @@ def answer_requests(
         with suppress(OutcomeUntold):  # the next one may be what makes room
             _settle_kept(requests)
     _settle_kept(requests)
+
+
+def _next(requests: Requests, *, only_short: bool) -> Request | None:
+    """Return the oldest request that is waiting."""
+    waiting = (one for one in requests.waiting() if not (only_short and one.verb == APPLY))
+    return next(waiting, None)
 
 
 def do(cycle: Cycle, verb: str, words: Sequence[str]) -> list[Item]:

@@ -122,6 +122,8 @@ class Cleaner(threading.Thread):
         else:
             if is_well:
                 self._recovered()
+        if self._calls.everything.is_set():
+            self._calls.work.set()  # called in the middle, where only what is urgent was looked at
 
     def _try_cycle(self, scope: Scope) -> bool:
         """Run one cycle; False when something went wrong, which is told."""

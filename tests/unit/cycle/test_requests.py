@@ -166,3 +166,38 @@ def test_plan_that_cannot_be_recorded_to_its_end_is_not_called_undone(world: Wor
     assert f"plan {plan.id} was broken off after 50 of 60 steps" in outcome["error"]
     assert "nothing was moved" not in outcome["error"]
     assert len(world.trash()) == 50
+
+
+def test_plan_that_is_asked_for_during_another_is_carried_out_after_it(world: World) -> None:
+    """Whoever comes second waits for the first, and no longer."""
+    first = large_plan(world)
+    asked = [ask_for(world, first)]
+
+    def ask_once() -> None:
+        if len(asked) == 1:
+            asked.append(ask_for(world, first))
+
+    answer_requests(Cycle(world.workplace), world.workplace, ask_once)
+
+    done, again = map(world.ledger.requests.outcome, asked)
+    assert done is not None
+    assert done["counts"]["quarantined"] == 60
+    assert again is not None
+    assert again["type"] == "PlanOutdated"
+
+
+def test_what_was_answered_in_the_middle_is_not_done_again(world: World) -> None:
+    """A restore asked for before a plan began, and answered during it, keeps its answer."""
+    run = quarantined(world, 10)
+    ask_for(world, large_plan(world))
+    number = world.ledger.requests.post("restore", [run.id])
+    cycle = Cycle(world.workplace)
+    answer_requests(
+        cycle,
+        world.workplace,
+        lambda: answer_requests(cycle, world.workplace, only_short=True),
+    )
+
+    outcome = world.ledger.requests.outcome(number)
+    assert outcome is not None
+    assert [item["state"] for item in outcome["items"]] == ["restored"]
