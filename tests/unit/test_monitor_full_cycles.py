@@ -19,13 +19,14 @@ from mlflow_cleanup import Event, EventKind
 from mlflow_cleanup.cli import full
 from mlflow_cleanup.cli.by_hand import Values, _await, do_to_items
 from mlflow_cleanup.cli.progress import Bar
+from mlflow_cleanup.cycle import Workplace
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import NotAnswered, PlanOutdated, SweepRefused
 from mlflow_cleanup.ledger.database import FILE
 from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
-from mlflow_cleanup.model.plan import Terms
+from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.monitor import cleaner
 from mlflow_cleanup.report.plans import plan_values
 from mlflow_cleanup.report.status import status_values
@@ -569,4 +570,26 @@ def test_call_in_the_middle_of_a_plan_is_not_lost(
     carry_out(site)
 
     site.wait(EventKind.RESTORED, 1)
+    assert place.exists()
+
+
+def test_ctrl_c_before_it_was_begun_takes_it_back(site: Site) -> None:
+    """At once, whatever holds the monitor up, and nothing is done later."""
+    place = deleted_model(site, 1)
+    Ledger.open(site.settings.state_dir).close()
+
+    def interrupt(workplace: Workplace) -> SweepPlan:
+        plan = look(workplace)
+        os.kill(os.getpid(), signal.SIGINT)
+        return plan
+
+    with (
+        Lease(site.settings.lease_places, MONITOR),  # which answers nothing
+        pytest.raises(NotAnswered, match="taken back before anybody began with it"),
+    ):
+        carry_out(site, interrupt)
+
+    ledger = Ledger.read(site.settings.state_dir)
+    assert ledger.requests.waiting() == []
+    ledger.close()
     assert place.exists()

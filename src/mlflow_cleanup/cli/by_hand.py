@@ -116,11 +116,16 @@ def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Va
         now, progress = time.monotonic(), requests.progress(number)
         if progress != heard:
             heard, heard_s = progress, now
+        is_wanted = watch(progress or Progress(0, 0))
         if progress is None:
+            if not is_wanted and _take_back(requests, number):
+                raise NotAnswered(
+                    "it was taken back before anybody began with it; nothing was done"
+                )
             is_late = now > ends and _take_back(requests, number)
             if is_late or not requests.is_there(number):
                 return None
-        elif not watch(progress):
+        elif not is_wanted:
             with suppress(LedgerUnwritable):  # asked again in a moment
                 requests.ask_to_stop(number)
         if progress is not None and now - looked_s > _HOLDER_S:
