@@ -12,10 +12,13 @@ from mlflow_cleanup.cycle.sweep import Follow, carry_out, require_current
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.errors import LedgerFull, LedgerUnwritable, OutcomeUntold
+from mlflow_cleanup.ledger.ageing import utc
 from mlflow_cleanup.ledger.requests import Progress, Request, Requests
+from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item
 from mlflow_cleanup.model.plan import Step
 from mlflow_cleanup.report.plans import in_short, plan_from, steps_values
+from mlflow_cleanup.report.text import counted
 
 RESTORE, PURGE, APPLY = "restore", "purge", "apply"
 
@@ -39,6 +42,9 @@ def answer_requests(
     written: it is kept, and written by a later call.
     """
     requests = workplace.ledger.requests
+    if count := requests.throw_away_unreadable():
+        at, what = utc(workplace.clock().wall_s), counted(count, "request")
+        workplace.tell(Event(EventKind.IGNORED, at, detail=what))
     # Asked anew each time: others come in, and are answered, while a long one is carried out.
     while (request := _next(requests, only_short=only_short)) is not None:
         if not requests.begin(request.id):

@@ -20,6 +20,21 @@ class Request:
     words: tuple[str, ...]
 
 
+_FIELDS = "id, CAST(verb AS BLOB), CAST(words AS BLOB)"
+"""As bytes: what is no text must not stand in the way of what is."""
+
+
+def _request(number: int, verb: bytes, words: bytes) -> Request | None:
+    """Read one row, None where it is no request."""
+    try:
+        told = json.loads(words)
+        if isinstance(told, list) and all(isinstance(word, str) for word in told):
+            return Request(number, verb.decode(), tuple(told))
+    except (ValueError, RecursionError):
+        return None
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a request that takes long has come."""
@@ -46,13 +61,20 @@ class Requests:
     def waiting(self) -> list[Request]:
         """Return the requests that were not carried out, oldest first."""
         rows = self._file.connection.execute(
-            "SELECT id, verb, words FROM requests WHERE outcome IS NULL ORDER BY id"
+            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL ORDER BY id"  # noqa: S608
         )
-        return [
-            Request(row["id"], row["verb"], tuple(json.loads(row["words"])))
-            for row in rows
-            if row["id"] not in self._untold
-        ]
+        read = [_request(*row) for row in rows if row["id"] not in self._untold]
+        return [request for request in read if request is not None]
+
+    def throw_away_unreadable(self) -> int:
+        """Throw away what waits and is no request, whoever wrote it; returns how many."""
+        rows = self._file.connection.execute(
+            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL"  # noqa: S608 - names of ours
+        )
+        unreadable = [row["id"] for row in rows if _request(*row) is None]
+        for number in unreadable:
+            self.forget(number)
+        return len(unreadable)
 
     @property
     def untold(self) -> dict[int, dict[str, Any]]:

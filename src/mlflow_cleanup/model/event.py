@@ -34,6 +34,7 @@ class EventKind(str, Enum):
     RECOVERED = "recovered"
     ADOPTED = "adopted"
     MOVED = "moved"
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)

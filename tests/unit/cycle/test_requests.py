@@ -7,7 +7,9 @@ import pytest
 from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import answer_requests
 from mlflow_cleanup.errors import OutcomeUntold
+from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.plan import SweepPlan
+from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.plans import plan_values, steps_text
 from tests.kit.world import Run, World
 
@@ -201,3 +203,27 @@ def test_what_was_answered_in_the_middle_is_not_done_again(world: World) -> None
     outcome = world.ledger.requests.outcome(number)
     assert outcome is not None
     assert [item["state"] for item in outcome["items"]] == ["restored"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["not json", "", "{}", "5", "null", '"x"', "[5]", "[" * 100_000, b"\xff", 5],
+    ids=lambda words: repr(words)[:12],
+)
+def test_row_that_is_no_request_blocks_no_other(world: World, words: object) -> None:
+    """It is thrown away, and told once."""
+    run = quarantined(world, 10)
+    world.ledger_connection.execute(
+        "INSERT INTO requests (verb, words) VALUES ('purge', ?)", (words,)
+    )
+    number = world.ledger.requests.post("restore", [run.id])
+    answer(world)
+    answer(world)
+
+    outcome = world.ledger.requests.outcome(number)
+    assert outcome is not None
+    assert [item["state"] for item in outcome["items"]] == ["restored"]
+    assert world.told().count("ignored") == 1
+    assert "1 request could not be read" in sentence_of(world.last(EventKind.IGNORED))
+    rows = world.ledger_connection.execute("SELECT id FROM requests").fetchall()
+    assert [row[0] for row in rows] == [number]
