@@ -31,6 +31,7 @@ from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
+from mlflow_cleanup.report.plans import require_distinct
 
 Follow = Callable[[Step], bool]
 """Told of each step as it was done; answers whether the rest is wanted still."""
@@ -69,12 +70,13 @@ def carry_out(
     *,
     purges: bool = True,
 ) -> list[Step]:
-    """Carry out a plan once; raises SweepRefused and what a cycle raises.
+    """Carry out a plan once; raises SweepRefused, PlanBrokenOff and what a cycle raises.
 
     Stopped in the middle, it goes on where it stopped when it is carried out again. With retention
     0 what is taken is purged in the same step, unless somebody else `purges` it soon. What was
     unclaimed is remembered for the next full cycle, also where the plan is refused as too large.
     """
+    require_distinct(plan)
     ledger, tools = workplace.ledger, cycle.prepare()
     ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
     _require_confirmed(workplace, plan, tools.now.at)
