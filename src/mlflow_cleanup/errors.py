@@ -249,6 +249,17 @@ class ServerMissing(CleanupError):
         )
 
 
+class OutputLost(CleanupError):
+    """What a verb has to say could not be written to standard output."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(
+            f"the output could not be written ({detail}). Whatever was done is done: "
+            "`mlflow-cleanup history` and `mlflow-cleanup status` show it."
+        )
+
+
 class NotAnswered(CleanupError):
     """The process that holds the lease did not take up a request in time."""
 

@@ -20,6 +20,7 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     It holds for exactly the situation that was refused; `mlflow-cleanup status` shows it.
     """
     from mlflow_cleanup.cli.by_hand import wake
+    from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
     state_dir = state_dir_of(given)
@@ -36,4 +37,4 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     finally:
         ledger.close()
     wake(state_dir)
-    click.echo(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")
+    put(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")

@@ -61,6 +61,7 @@ def pin(targets: tuple[str, ...], reason: str | None, as_json: bool, **given: An
 def unpin(targets: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
     """Take back a pin."""
     from mlflow_cleanup.cli.by_hand import wake
+    from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
     state_dir = state_dir_of(given)
@@ -75,4 +76,4 @@ def unpin(targets: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - cli
     if not count:
         raise BadUsage("none of these is pinned; `mlflow-cleanup pin` lists what is")
     wake(state_dir)
-    click.echo(f"{count} unpinned")
+    put(f"{count} unpinned")
