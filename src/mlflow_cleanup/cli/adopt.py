@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, policy, settings_beside_server
+from mlflow_cleanup.cli.options import connection, policy, require_database, settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 
 
@@ -32,6 +32,7 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     real = slashed(os.path.realpath(root))
     if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
+    require_database(settings.database)
     with Lease(settings.lease_places, "mlflow-cleanup adopt"):
         workplace = Workplace(settings, Ledger.open(settings.state_dir))
         try:

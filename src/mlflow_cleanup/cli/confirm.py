@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, state_dir_of
+from mlflow_cleanup.cli.options import connection, state_dir_to_write
 from mlflow_cleanup.errors import BadUsage
 
 
@@ -23,7 +23,7 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
-    state_dir = state_dir_of(given)
+    state_dir = state_dir_to_write(given)
     Ledger.read(state_dir).close()
     ledger = Ledger.open(state_dir)
     try:

@@ -16,6 +16,7 @@ import click
 
 from mlflow_cleanup.cli.by_hand import Values, here_or_there
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
+from mlflow_cleanup.cli.options import require_database
 from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
@@ -62,6 +63,7 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
 
     Ctrl-C finishes the step in hand. Returns what became of each step.
     """
+    require_database(settings.database)
     with _stopping() as stop, Bar(quiet=quiet) as bar:
 
         def here() -> Values:
