@@ -186,6 +186,19 @@ class LedgerFull(LedgerUnwritable):
     """The disk is full; the ledger gave up its reserve, so that trying again can succeed."""
 
 
+class OutcomeUntold(LedgerUnwritable):
+    """What became of a request could not be left for whoever waits for it; it is kept meanwhile."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        CleanupError.__init__(
+            self,
+            f"what became of a request cannot be written to the ledger {path} ({detail}): what was "
+            "done is done and stands in `mlflow-cleanup history`, and whoever waits for it is told "
+            "as soon as there is room",
+        )
+
+
 class LedgerReplaced(LedgerUnwritable):
     """The ledger's file was removed or replaced while it was open."""
 
@@ -236,6 +249,18 @@ class BadSelection(CleanupError):
         super().__init__("nothing was removed: " + "; ".join(problems))
 
 
+class PlanBrokenOff(CleanupError):
+    """Something ended a plan in the middle."""
+
+    def __init__(self, plan_id: str, done: int, steps: int, why: str) -> None:
+        self.plan_id, self.done, self.steps, self.why = plan_id, done, steps, why
+        super().__init__(
+            f"plan {plan_id} was broken off after {done} of {steps} steps: {why}. What was in hand "
+            "is finished or taken back by the next cycle; `mlflow-cleanup history` shows what was "
+            "done. Carry the plan out again to go on."
+        )
+
+
 class UnknownItems(CleanupError):
     """Ids were named that the ledger has nothing in the trash for."""
 
@@ -254,6 +279,17 @@ class ServerMissing(CleanupError):
         super().__init__(
             "MLflow is not installed in this environment, so its UI cannot be started. "
             "Install it with `pip install 'mlflow-cleanup[mlflow]'`."
+        )
+
+
+class OutputLost(CleanupError):
+    """What a verb has to say could not be written to standard output."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(
+            f"the output could not be written ({detail}). Whatever was done is done: "
+            "`mlflow-cleanup history` and `mlflow-cleanup status` show it."
         )
 
 

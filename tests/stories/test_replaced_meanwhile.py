@@ -8,7 +8,7 @@ import pytest
 
 from mlflow_cleanup.act.quarantine import BATCH
 from mlflow_cleanup.cycle.sweep import carry_out
-from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.errors import PlanBrokenOff
 from mlflow_cleanup.model.plan import Step
 from tests.kit.world import World
 from tests.stories.refusing import backup
@@ -54,7 +54,9 @@ def test_full_cycle_ends_at_once(world: World, models: list[Path], happens: obje
         steps.append(step)
         return True
 
-    with pytest.raises(TrackingUnreadable, match="replaced or went back in time"):
+    with pytest.raises(
+        PlanBrokenOff, match=r"after 50 of 150 steps.* replaced or went back in time"
+    ):
         carry_out(world._cycle, world.workplace, plan, follow)
 
     assert len(steps) == BATCH

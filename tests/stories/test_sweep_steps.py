@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import SweepRefused
+from mlflow_cleanup.errors import BadUsage, SweepRefused
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.plan import Step, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Gone, Kept
@@ -256,3 +257,18 @@ class TestRootsOfExperiments:
         assert taken(stocked.plan()) == {inner.id: 30}
         assert results(stocked.sweep()) == {inner.id: "quarantined"}
         assert not place.exists()
+
+
+def test_plan_that_names_a_place_twice_is_not_begun(world: World) -> None:
+    """None that was made does: nothing of it is believed."""
+    world.run({"large": 10_000})
+    run = world.run({"a": 10})
+    world.cycle()
+    world.delete(run)
+    plan = world.plan()
+
+    with pytest.raises(BadUsage, match="names a place more than once"):
+        world.carry_out(replace(plan, take=plan.take * 2))
+
+    assert world.bytes_at(run) == 10
+    assert len(world.carry_out(plan)) == 1

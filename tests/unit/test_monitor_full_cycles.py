@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +19,15 @@ from mlflow_cleanup import Event, EventKind
 from mlflow_cleanup.cli import full
 from mlflow_cleanup.cli.by_hand import Values, _await, do_to_items
 from mlflow_cleanup.cli.progress import Bar
+from mlflow_cleanup.cycle import Workplace
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import NotAnswered, PlanOutdated, SweepRefused
+from mlflow_cleanup.ledger.database import FILE
 from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
-from mlflow_cleanup.model.plan import Terms
+from mlflow_cleanup.model.plan import SweepPlan, Terms
+from mlflow_cleanup.monitor import cleaner
 from mlflow_cleanup.report.plans import plan_values
 from mlflow_cleanup.report.status import status_values
 from tests.kit.programs import until
@@ -458,3 +464,132 @@ def test_who_stops_waiting_does_not_want_it_any_more(
 
     assert ledger.requests.waiting() == []
     ledger.close()
+
+
+def in_ledger(site: Site, *statements: str) -> None:
+    """Change the ledger's tables from outside."""
+    with closing(sqlite3.connect(site.settings.state_dir / FILE)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+NO_ROOM = (
+    "CREATE TRIGGER no_room BEFORE UPDATE OF outcome ON requests "
+    "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+)
+
+
+def test_outcome_is_told_when_there_is_room_again(site: Site) -> None:
+    """Whoever asked waits meanwhile, and nothing is done twice."""
+    site.run(1)
+    site.start()
+    site.delete(1)
+    site.wait(EventKind.QUARANTINED, 1)
+    in_ledger(site, NO_ROOM)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(do_to_items, site.settings, "purge", [run_id(1)])
+        try:
+            assert "what was done is done" in site.wait(EventKind.WAITING).detail
+        finally:
+            in_ledger(site, "DROP TRIGGER no_room")
+        values = asked.result(timeout=60)
+
+    assert [item["state"] for item in values["items"]] == ["purged"]
+    assert len(site.told(EventKind.PURGED, 1)) == 1
+    site.wait(EventKind.RESUMED)
+
+
+def test_outcome_that_can_never_be_told_is_told_as_such(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever for a ledger that cannot be written, or hears that nothing happened."""
+    monkeypatch.setattr("mlflow_cleanup.cli.by_hand._HOLDER_S", 0.05)
+    monkeypatch.setattr("mlflow_cleanup.cli.by_hand._WAIT_S", 0.2)
+    ledger = Ledger.open(site.settings.state_dir)
+    number = ledger.requests.post("apply", ["{}"])
+    assert ledger.requests.begin(number)
+    in_ledger(
+        site,
+        "CREATE TRIGGER no_room BEFORE UPDATE ON requests "
+        "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+    )
+
+    with (
+        Lease(site.settings.lease_places, MONITOR),
+        pytest.raises(NotAnswered, match="it was begun, but what became of it cannot be told"),
+    ):
+        _await(ledger.requests, number, lambda _: True, site.settings.state_dir)
+    ledger.close()
+
+
+def test_request_that_cannot_be_taken_back_is_not_called_undone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be done later, when the holder of the lease gets to it."""
+    monkeypatch.setattr("mlflow_cleanup.cli.by_hand._WAIT_S", 0.1)
+    Ledger.open(site.settings.state_dir).close()
+    in_ledger(
+        site,
+        "CREATE TRIGGER no_room BEFORE DELETE ON requests "
+        "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END",
+    )
+
+    with (
+        Lease(site.settings.lease_places, MONITOR),
+        pytest.raises(NotAnswered, match="it may be done later"),
+    ):
+        do_to_items(site.settings, "purge", ["x"])
+
+
+def test_call_in_the_middle_of_a_plan_is_not_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is pinned meanwhile is looked at when the plan has ended, not a minute later."""
+    monkeypatch.setattr(cleaner, "UPKEEP_S", 3_600.0)
+    for number in range(120):
+        deleted_model(site, number)
+    place = site.run(1)
+
+    def pin_at_the_first_model(event: Event) -> None:
+        site.events.append(event)
+        is_model = event.entity is not None and event.entity.id.startswith("m-")
+        if is_model and len(site.told(EventKind.QUARANTINED)) == 2:
+            ledger = Ledger.open(site.settings.state_dir)
+            ledger.pins.add([run_id(1)], event.at, None)
+            ledger.close()
+            (site.settings.state_dir / "wake").write_text("now", encoding="ascii")
+            until(monitor._calls.work.is_set, "it was seen")
+
+    monitor = site.monitor(pin_at_the_first_model)
+    monitor.start()
+    site.knows(monitor)
+    site.delete(1)
+    site.wait(EventKind.QUARANTINED, 1)
+
+    carry_out(site)
+
+    site.wait(EventKind.RESTORED, 1)
+    assert place.exists()
+
+
+def test_ctrl_c_before_it_was_begun_takes_it_back(site: Site) -> None:
+    """At once, whatever holds the monitor up, and nothing is done later."""
+    place = deleted_model(site, 1)
+    Ledger.open(site.settings.state_dir).close()
+
+    def interrupt(workplace: Workplace) -> SweepPlan:
+        plan = look(workplace)
+        os.kill(os.getpid(), signal.SIGINT)
+        return plan
+
+    with (
+        Lease(site.settings.lease_places, MONITOR),  # which answers nothing
+        pytest.raises(NotAnswered, match="taken back before anybody began with it"),
+    ):
+        carry_out(site, interrupt)
+
+    ledger = Ledger.read(site.settings.state_dir)
+    assert ledger.requests.waiting() == []
+    ledger.close()
+    assert place.exists()

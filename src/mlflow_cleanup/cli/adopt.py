@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, policy, settings_beside_server
+from mlflow_cleanup.cli.options import connection, policy, require_database, settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 
 
@@ -20,26 +20,28 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
 
     Shows first what lies there. From then on `sweep` may take what this database does not know.
     """
+    from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.cycle import Workplace
     from mlflow_cleanup.cycle.sweep import known_and_unknown
     from mlflow_cleanup.ledger.lease import Lease
     from mlflow_cleanup.ledger.ledger import Ledger
     from mlflow_cleanup.observe.places import slashed
-    from mlflow_cleanup.report.text import size_text
+    from mlflow_cleanup.report.text import printable, size_text
 
     settings = settings_beside_server(given)
     real = slashed(os.path.realpath(root))
     if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
+    require_database(settings.database)
     with Lease(settings.lease_places, "mlflow-cleanup adopt"):
         workplace = Workplace(settings, Ledger.open(settings.state_dir))
         try:
             used, unknown, size = known_and_unknown(workplace, real)
-            click.echo(
-                f"{real}: {used} places in use by this database, {unknown} that it does not know, "
-                f"{size_text(size.bytes)}"
+            put(
+                f"{printable(real)}: {used} places in use by this database, {unknown} that it does "
+                f"not know, {size_text(size.bytes)}"
             )
             workplace.adopt(real, alone=True)
         finally:
             workplace.close()
-    click.echo(f"{real} belongs to {settings.database}")
+    put(printable(f"{real} belongs to {settings.database}"))

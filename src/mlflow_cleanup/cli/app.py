@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
 import click
 
 from mlflow_cleanup.cli.exits import fail
-from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.errors import CleanupError, OutputLost
 
 _VERBS = {
     "ui": ("serve", "Start the MLflow UI and, beside it, the monitor."),
@@ -59,12 +62,30 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, about) in _VERBS.items()])
 
+    def main(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command; where click's own words cannot be written, say so and end with 1."""
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if not _is_of_click(error):
+                raise
+            from mlflow_cleanup.cli.saying import let_go_of_output
+
+            let_go_of_output()
+            sys.exit(fail(OutputLost(error.strerror or str(error))))
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         """Run a verb; turn our errors into a message and an exit code."""
         try:
             return super().invoke(ctx)
         except CleanupError as error:
             ctx.exit(fail(error))
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Tell whether click itself met an error: while it printed help, for one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return os.path.dirname(frames[-1].filename) == os.path.dirname(click.__file__)
 
 
 @click.command(cls=LazyGroup, context_settings={"max_content_width": 100})

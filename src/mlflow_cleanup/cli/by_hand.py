@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlflow_cleanup.errors import (
     CleanupError,
     FailedThere,
     LeaseHeld,
+    LedgerUnwritable,
     NotAnswered,
     PlanOutdated,
     PlanRefused,
@@ -75,7 +77,8 @@ def here_or_there(
 
 def wake(state_dir: Path) -> None:
     """Make a running monitor look at requests and answers now."""
-    (state_dir / WAKE_FILE).write_text(str(time.time_ns()), encoding="ascii")
+    with suppress(OSError):  # on a full disk it is seen with the next upkeep
+        (state_dir / WAKE_FILE).write_text(str(time.time_ns()), encoding="ascii")
 
 
 def by_the_holder(
@@ -93,10 +96,12 @@ def by_the_holder(
             outcome = _await(ledger.requests, number, watch, state_dir)
         except BaseException:
             # Who does not wait any more does not want it any more.
-            if not ledger.requests.withdraw(number):
-                ledger.requests.ask_to_stop(number)
+            with suppress(LedgerUnwritable):
+                if not ledger.requests.withdraw(number):
+                    ledger.requests.ask_to_stop(number)
             raise
-        ledger.requests.forget(number)
+        with suppress(LedgerUnwritable):  # the next holder throws it away
+            ledger.requests.forget(number)
     finally:
         ledger.close()
     if outcome is None:
@@ -109,22 +114,53 @@ def by_the_holder(
 
 def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Values | None:
     """Wait a while for the beginning, then as long as the holder lives; None: not begun."""
-    looked_s = time.monotonic()
-    ends = looked_s + _WAIT_S
+    looked_s = heard_s = time.monotonic()
+    ends, heard = looked_s + _WAIT_S, None
     while (outcome := requests.outcome(number)) is None:
         now, progress = time.monotonic(), requests.progress(number)
+        if progress != heard:
+            heard, heard_s = progress, now
+        is_wanted = watch(progress or Progress(0, 0))
         if progress is None:
-            is_late = now > ends and requests.withdraw(number)
+            if not is_wanted and _take_back(requests, number):
+                raise NotAnswered(
+                    "it was taken back before anybody began with it; nothing was done"
+                )
+            is_late = now > ends and _take_back(requests, number)
             if is_late or not requests.is_there(number):
                 return None
-        elif not watch(progress):
-            requests.ask_to_stop(number)
+        elif not is_wanted:
+            with suppress(LedgerUnwritable):  # asked again in a moment
+                requests.ask_to_stop(number)
         if progress is not None and now - looked_s > _HOLDER_S:
             looked_s = now
-            if current_holder(state_dir) is None:
+            _require_alive(state_dir)
+            if now - heard_s > _WAIT_S and not requests.is_writable(number):
                 raise NotAnswered(
-                    "the process that did it has ended; the next start finishes or reverts the "
-                    "step in hand. Look at `mlflow-cleanup history`, and ask again for the rest"
+                    "it was begun, but what became of it cannot be told: the ledger in "
+                    f"{state_dir} cannot be written. What was done stands in `mlflow-cleanup "
+                    "history`; free space there, and ask again for the rest"
                 )
         time.sleep(_LOOK_S)
     return outcome
+
+
+def _take_back(requests: Requests, number: int) -> bool:
+    """Take a request back; False when it was begun meanwhile."""
+    try:
+        return requests.withdraw(number)
+    except LedgerUnwritable as error:
+        raise NotAnswered(
+            f"nobody has begun with it, and it cannot be taken back, as the ledger {error.path} "
+            f"cannot be written ({error.detail}): it may be done later. Free space there, and look "
+            "at `mlflow-cleanup history`"
+        ) from error
+
+
+def _require_alive(state_dir: Path) -> None:
+    """Raise NotAnswered when the process that works on a request has ended."""
+    if current_holder(state_dir) is None:
+        raise NotAnswered(
+            "the process that did it has ended; the next start finishes or reverts the "
+            "step in hand. Look at `mlflow-cleanup history`, and ask again for the rest"
+        )

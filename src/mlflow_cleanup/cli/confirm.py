@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, state_dir_of
+from mlflow_cleanup.cli.options import connection, state_dir_to_write
 from mlflow_cleanup.errors import BadUsage
 
 
@@ -20,9 +20,10 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     It holds for exactly the situation that was refused; `mlflow-cleanup status` shows it.
     """
     from mlflow_cleanup.cli.by_hand import wake
+    from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
-    state_dir = state_dir_of(given)
+    state_dir = state_dir_to_write(given)
     Ledger.read(state_dir).close()
     ledger = Ledger.open(state_dir)
     try:
@@ -36,4 +37,4 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
     finally:
         ledger.close()
     wake(state_dir)
-    click.echo(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")
+    put(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import click
 
@@ -18,6 +19,8 @@ from mlflow_cleanup.errors import (
     LedgerUnwritable,
     NotAnswered,
     NotATrackingDatabase,
+    OutputLost,
+    PlanBrokenOff,
     PlanOutdated,
     PlanRefused,
     QuarantineFailed,
@@ -29,6 +32,7 @@ from mlflow_cleanup.errors import (
     UnsafePlace,
     UnsupportedBackend,
 )
+from mlflow_cleanup.report.text import printable
 
 DONE, UNEXPECTED, USAGE, NOT_CLEANED, REFUSED, LEASE = 0, 1, 2, 3, 4, 5
 
@@ -40,6 +44,7 @@ EXIT_CODES: Mapping[type[CleanupError], int] = {
     NotATrackingDatabase: USAGE,
     LedgerMissing: USAGE,
     PlanOutdated: REFUSED,
+    PlanBrokenOff: NOT_CLEANED,
     ServerMissing: USAGE,
     UnknownItems: USAGE,
     TrackingUnreadable: NOT_CLEANED,
@@ -53,6 +58,7 @@ EXIT_CODES: Mapping[type[CleanupError], int] = {
     PlanRefused: REFUSED,
     LeaseHeld: LEASE,
     LeaseLost: LEASE,
+    OutputLost: UNEXPECTED,
 }
 
 
@@ -65,6 +71,7 @@ def exit_code_of(error: CleanupError) -> int:
 
 
 def fail(error: CleanupError) -> int:
-    """Print an error to stderr and return its exit code."""
-    click.echo(f"mlflow-cleanup: {error}", err=True)
+    """Print an error to stderr, as one line whatever it tells of, and return its exit code."""
+    with suppress(OSError):  # where nothing can be said, the exit code says it
+        click.echo(f"mlflow-cleanup: {printable(str(error))}", err=True)
     return exit_code_of(error)

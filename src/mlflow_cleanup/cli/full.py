@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import click
 
 from mlflow_cleanup.cli.by_hand import Values, here_or_there
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
+from mlflow_cleanup.cli.options import require_database
 from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
@@ -60,6 +63,7 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
 
     Ctrl-C finishes the step in hand. Returns what became of each step.
     """
+    require_database(settings.database)
     with stopping() as stop, Bar(quiet=quiet) as bar:
 
         def here() -> Values:
@@ -88,7 +92,7 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
 def saved_plan(path: Path) -> MakePlan:
     """Take the plan from a file; raises BadUsage."""
     try:
-        plan = plan_from(json.loads(path.read_text(encoding="utf-8")))
+        plan = plan_from(json.loads(_read(path)))
     except (OSError, ValueError, RecursionError) as error:
         raise BadUsage(f"the plan {path} cannot be read: {error}") from error
 
@@ -97,6 +101,15 @@ def saved_plan(path: Path) -> MakePlan:
         return plan
 
     return take
+
+
+def _read(path: Path) -> bytes:
+    """Read a file whole; for what may never end, or never begin, raises ValueError at once."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("it is no regular file")
+        return file.read()
 
 
 def plan_shown_as(plan_id: str) -> MakePlan:

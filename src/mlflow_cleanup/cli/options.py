@@ -19,6 +19,7 @@ from mlflow_cleanup.config import (
     sqlite_path,
     state_dir_for,
 )
+from mlflow_cleanup.errors import DatabaseMissing
 from mlflow_cleanup.model.plan import Terms
 
 if TYPE_CHECKING:
@@ -313,8 +314,31 @@ def state_dir_of(given: dict[str, Any]) -> Path:
     """Say where the ledger lies, for verbs that only read it."""
     if given.get("state_dir"):
         return Path(given["state_dir"]).absolute()
+    return state_dir_for(_database_of(given))
+
+
+def state_dir_to_write(given: dict[str, Any]) -> Path:
+    """Say where the ledger lies, for verbs that write it; raises DatabaseMissing.
+
+    A ledger that is named with --state-dir was made beside a database, wherever that is.
+    """
+    from mlflow_cleanup.ledger.database import FILE as LEDGER
+
+    state_dir = state_dir_of(given)
+    if not (given.get("state_dir") and (state_dir / LEDGER).is_file()):
+        require_database(_database_of(given))
+    return state_dir
+
+
+def require_database(path: str) -> None:
+    """Raise DatabaseMissing where there is no tracking database: nothing is written there then."""
+    if not os.path.exists(path):
+        raise DatabaseMissing(path)
+
+
+def _database_of(given: dict[str, Any]) -> str:
     from mlflow_cleanup.server.flags import default_backend
 
     here = os.getcwd()
     backend = given.get("backend_store_uri") or _tracking_uri() or default_backend(here)
-    return state_dir_for(sqlite_path(backend, here))
+    return sqlite_path(backend, here)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, state_dir_of
+from mlflow_cleanup.cli.options import as_json, connection, state_dir_of, state_dir_to_write
 from mlflow_cleanup.errors import BadUsage
 
 _ID = re.compile(r"(m-|tr-)?[0-9a-f]{32}")
@@ -39,8 +39,8 @@ def pin(targets: tuple[str, ...], reason: str | None, as_json: bool, **given: An
     from mlflow_cleanup.ledger.ledger import Ledger
     from mlflow_cleanup.report.text import printable, table
 
-    state_dir = state_dir_of(given)
     wanted = [_target(text) for text in targets]
+    state_dir = state_dir_to_write(given) if wanted else state_dir_of(given)
     ledger = Ledger.open(state_dir) if wanted else Ledger.read(state_dir)
     try:
         if wanted:
@@ -61,9 +61,10 @@ def pin(targets: tuple[str, ...], reason: str | None, as_json: bool, **given: An
 def unpin(targets: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
     """Take back a pin."""
     from mlflow_cleanup.cli.by_hand import wake
+    from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
-    state_dir = state_dir_of(given)
+    state_dir = state_dir_to_write(given)
     Ledger.read(state_dir).close()
     ledger = Ledger.open(state_dir)
     try:
@@ -75,4 +76,4 @@ def unpin(targets: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - cli
     if not count:
         raise BadUsage("none of these is pinned; `mlflow-cleanup pin` lists what is")
     wake(state_dir)
-    click.echo(f"{count} unpinned")
+    put(f"{count} unpinned")

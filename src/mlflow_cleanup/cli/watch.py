@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, policy, schedule, settings_beside_server
-from mlflow_cleanup.errors import DatabaseMissing
+from mlflow_cleanup.cli.options import (
+    connection,
+    policy,
+    require_database,
+    schedule,
+    settings_beside_server,
+)
 
 
 @click.command()
@@ -27,7 +31,6 @@ def watch(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click'
     from mlflow_cleanup.server.run import watch as run
 
     settings = settings_beside_server(given)
-    if not os.path.exists(settings.database):
-        raise DatabaseMissing(settings.database)
+    require_database(settings.database)
     TrackingDatabase(settings.database).layout()
     ctx.exit(run(MLflowDatabaseMonitor(settings, on_event=say_event), say))

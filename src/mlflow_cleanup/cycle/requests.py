@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mlflow_cleanup.cycle.sweep import Follow, carry_out, require_current
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
-from mlflow_cleanup.errors import LedgerFull
+from mlflow_cleanup.errors import LedgerFull, LedgerUnwritable, OutcomeUntold
+from mlflow_cleanup.ledger.ageing import utc
 from mlflow_cleanup.ledger.requests import Progress, Request, Requests
+from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item
 from mlflow_cleanup.model.plan import Step
-from mlflow_cleanup.report.plans import plan_from, steps_values
+from mlflow_cleanup.report.plans import in_short, plan_from, steps_values
+from mlflow_cleanup.report.text import counted
 
 RESTORE, PURGE, APPLY = "restore", "purge", "apply"
 
@@ -32,25 +36,39 @@ def answer_requests(
     *,
     only_short: bool = False,
 ) -> None:
-    """Carry out every waiting request; one that fails is answered with its error.
+    """Carry out requests until none is waiting; one that fails is answered with its error.
 
-    `only_short` leaves whole plans for later.
+    `only_short` leaves whole plans for later. Raises OutcomeUntold when an outcome could not be
+    written: it is kept, and written by a later call.
     """
-    for request in workplace.ledger.requests.waiting():
-        is_long = request.verb == APPLY
-        if (is_long and only_short) or not workplace.ledger.requests.begin(request.id):
-            continue
+    requests = workplace.ledger.requests
+    if count := requests.throw_away_unreadable():
+        at, what = utc(workplace.clock().wall_s), counted(count, "request")
+        workplace.tell(Event(EventKind.IGNORED, at, detail=what))
+    # Asked anew each time: others come in, and are answered, while a long one is carried out.
+    while (request := _next(requests, only_short=only_short)) is not None:
+        if not requests.begin(request.id):
+            continue  # withdrawn just now
         try:
             outcome = (
                 _apply(cycle, workplace, request, make_way)
-                if is_long
+                if request.verb == APPLY
                 else {
                     "items": [outcome_of(item) for item in do(cycle, request.verb, request.words)]
                 }
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the next one is answered too
             outcome = {"error": str(error), "type": type(error).__name__, "items": []}
-        workplace.ledger.requests.settle(request.id, outcome)
+        requests.keep(request.id, outcome)
+        with suppress(OutcomeUntold):  # the next one may be what makes room
+            _settle_kept(requests)
+    _settle_kept(requests)
+
+
+def _next(requests: Requests, *, only_short: bool) -> Request | None:
+    """Return the oldest request that is waiting."""
+    waiting = (one for one in requests.waiting() if not (only_short and one.verb == APPLY))
+    return next(waiting, None)
 
 
 def do(cycle: Cycle, verb: str, words: Sequence[str]) -> list[Item]:
@@ -63,6 +81,32 @@ def do(cycle: Cycle, verb: str, words: Sequence[str]) -> list[Item]:
         return verbs[verb](list(words))
     except LedgerFull:
         return verbs[verb](list(words))
+
+
+def _settle_kept(requests: Requests) -> None:
+    """Leave every outcome that was not left yet; raises OutcomeUntold."""
+    trouble: LedgerUnwritable | None = None
+    for number, outcome in requests.untold.items():
+        try:
+            _settle(requests, number, outcome)
+        except LedgerUnwritable as error:
+            trouble = error
+    if trouble is not None:
+        raise OutcomeUntold(trouble.path, trouble.detail) from trouble
+
+
+def _settle(requests: Requests, number: int, outcome: dict[str, Any]) -> None:
+    """Leave one outcome; where there is no room for the whole, in short."""
+    try:
+        requests.settle(number, outcome)
+    except LedgerUnwritable as error:
+        if isinstance(error, LedgerFull):
+            with suppress(LedgerUnwritable):  # now with the room that was reserved
+                requests.settle(number, outcome)
+                return
+        if "steps" not in outcome:
+            raise
+        requests.settle(number, in_short(outcome))
 
 
 def outcome_of(item: Item) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
+    LedgerUnwritable,
     NoRoot,
+    PlanBrokenOff,
     PlanOutdated,
     SweepRefused,
 )
@@ -28,6 +30,7 @@ from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 from mlflow_cleanup.observe.listing import take_inventory
+from mlflow_cleanup.report.plans import require_distinct
 
 Follow = Callable[[Step], bool]
 """Told of each step as it was done; answers whether the rest is wanted still."""
@@ -66,12 +69,13 @@ def carry_out(
     *,
     purges: bool = True,
 ) -> list[Step]:
-    """Carry out a plan once; raises SweepRefused and what a cycle raises.
+    """Carry out a plan once; raises SweepRefused, PlanBrokenOff and what a cycle raises.
 
     Stopped in the middle, it goes on where it stopped when it is carried out again. With retention
     0 what is taken is purged in the same step, unless somebody else `purges` it soon. What was
     unclaimed is remembered for the next full cycle, also where the plan is refused as too large.
     """
+    require_distinct(plan)
     ledger, tools = workplace.ledger, cycle.prepare()
     ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
     _require_confirmed(workplace, plan, tools.now.at)
@@ -84,9 +88,12 @@ def carry_out(
 
     course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
     marked = _marked(plan, workplace, tools.now)
-    for step in _steps(marked, course, purges=purges and not tools.retention):
-        steps.append(step)
-        is_wanted = follow(step) and is_wanted
+    try:
+        for step in _steps(marked, course, purges=purges and not tools.retention):
+            steps.append(step)
+            is_wanted = follow(step) and is_wanted
+    except CleanupError as error:
+        raise PlanBrokenOff(plan.id, len(steps), len(plan.steps), _why(error)) from error
     if keep_going():
         ledger.plans.end(plan.stamp)
         ledger.brakes.settle()
@@ -135,6 +142,13 @@ def _require_confirmed(workplace: Workplace, plan: SweepPlan, now: datetime) -> 
         workplace.ledger.history.add([told])
         workplace.tell(told)
     raise SweepRefused(refusal.plan_id, refusal.reason)
+
+
+def _why(error: CleanupError) -> str:
+    """Say what ended a plan; that nothing was moved, as a ledger's trouble has it, is not so."""
+    if isinstance(error, LedgerUnwritable):
+        return f"the ledger {error.path} cannot be written ({error.detail})"
+    return str(error)
 
 
 def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:

@@ -159,6 +159,9 @@ class LedgerFile:
             raise LedgerMissing(str(path))
         try:
             connection = _connect_reader(path)
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                connection.close()
+                raise LedgerMissing(str(path))  # the disk was full when it was made
             _require_format(connection, path)
         except sqlite3.Error as error:
             raise LedgerUnwritable(str(path), str(error)) from error

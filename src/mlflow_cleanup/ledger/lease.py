@@ -39,7 +39,13 @@ class Holder:
     what: str
 
     def __str__(self) -> str:
+        if self == UNKNOWN:
+            return f"a process whose note {HOLDER_FILE} cannot be read"
         return f"`{self.what}`, process {self.pid} on {self.host}, since {self.since}"
+
+
+UNKNOWN = Holder(0, "", "", "")
+"""Somebody holds the lease, but the note that says who is gone, or was written over."""
 
 
 class Lease:
@@ -139,13 +145,17 @@ def current_holder(state_dir: Path) -> Holder | None:
     if not (state_dir / LOCK_FILE).exists():
         return None
     probe = FileLock(state_dir / LOCK_FILE)
-    try:
-        with probe.acquire(timeout=0):
-            return None
-    except Timeout:
-        return read_holder(state_dir)
-    except OSError:
-        return read_holder(state_dir)  # not ours to lock: the note is all there is to go by
+    # Without a note it may be another reader that looks just now: that one lets go of it soon.
+    for wait_s in (0.0, WAIT_S):
+        try:
+            with probe.acquire(timeout=wait_s, poll_interval=0.05):
+                return None
+        except Timeout:
+            if (holder := read_holder(state_dir)) is not None:
+                return holder
+        except OSError:
+            return read_holder(state_dir)  # not ours to lock: the note is all there is to go by
+    return UNKNOWN
 
 
 def read_holder(state_dir: Path) -> Holder | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.database import LedgerFile
 
 
@@ -17,6 +18,21 @@ class Request:
     id: int
     verb: str
     words: tuple[str, ...]
+
+
+_FIELDS = "id, CAST(verb AS BLOB), CAST(words AS BLOB)"
+"""As bytes: what is no text must not stand in the way of what is."""
+
+
+def _request(number: int, verb: bytes, words: bytes) -> Request | None:
+    """Read one row, None where it is no request."""
+    try:
+        told = json.loads(words)
+        if isinstance(told, list) and all(isinstance(word, str) for word in told):
+            return Request(number, verb.decode(), tuple(told))
+    except (ValueError, RecursionError):
+        return None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,7 @@ class Requests:
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
+        self._untold: dict[int, dict[str, Any]] = {}
 
     def post(self, verb: str, words: Sequence[str]) -> int:
         """Leave a request; returns its number."""
@@ -42,11 +59,31 @@ class Requests:
             return int(row.lastrowid or 0)
 
     def waiting(self) -> list[Request]:
-        """Return the requests without an outcome, oldest first."""
+        """Return the requests that were not carried out, oldest first."""
         rows = self._file.connection.execute(
-            "SELECT id, verb, words FROM requests WHERE outcome IS NULL ORDER BY id"
+            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL ORDER BY id"  # noqa: S608
         )
-        return [Request(row["id"], row["verb"], tuple(json.loads(row["words"]))) for row in rows]
+        read = [_request(*row) for row in rows if row["id"] not in self._untold]
+        return [request for request in read if request is not None]
+
+    def throw_away_unreadable(self) -> int:
+        """Throw away what waits and is no request, whoever wrote it; returns how many."""
+        rows = self._file.connection.execute(
+            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL"  # noqa: S608 - names of ours
+        )
+        unreadable = [row["id"] for row in rows if _request(*row) is None]
+        for number in unreadable:
+            self.forget(number)
+        return len(unreadable)
+
+    @property
+    def untold(self) -> dict[int, dict[str, Any]]:
+        """The outcomes that were not written yet, by the numbers of their requests."""
+        return dict(self._untold)
+
+    def keep(self, request_id: int, outcome: dict[str, Any]) -> None:
+        """Remember an outcome until it is settled, so that nothing is carried out twice."""
+        self._untold[request_id] = outcome
 
     def settle(self, request_id: int, outcome: dict[str, Any]) -> None:
         """Leave the outcome for the verb that waits for it."""
@@ -54,6 +91,16 @@ class Requests:
             connection.execute(
                 "UPDATE requests SET outcome = ? WHERE id = ?", (json.dumps(outcome), request_id)
             )
+        self._untold.pop(request_id, None)
+
+    def is_writable(self, request_id: int) -> bool:
+        """Tell whether an outcome could be written now, which takes a write."""
+        try:
+            with self._file.transaction() as connection:
+                connection.execute("UPDATE requests SET verb = verb WHERE id = ?", (request_id,))
+        except LedgerUnwritable:
+            return False
+        return True
 
     def outcome(self, request_id: int) -> dict[str, Any] | None:
         """Return a request's outcome, None while there is none."""

@@ -35,6 +35,7 @@ class EventKind(str, Enum):
     RECOVERED = "recovered"
     ADOPTED = "adopted"
     MOVED = "moved"
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, slots=True)

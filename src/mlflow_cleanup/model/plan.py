@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -158,6 +159,11 @@ class Step:
 
 def digest_of(made_at: datetime | None, judged: Iterable[Judged]) -> str:
     """Make a name from what a plan does: with its time its own, without that of the situation."""
-    words = sorted(f"{item.candidate.entity} {item.place} {item.candidate.gone}" for item in judged)
-    text = "\n".join([made_at.isoformat() if made_at else "", *words])
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    words = sorted(
+        # Ids and paths are any client's text: only marks around each tell where it ends.
+        json.dumps([entity.kind.value, entity.id, item.place.root, *item.place.inside, gone.name])
+        for item in judged
+        for entity, gone in [(item.candidate.entity, item.candidate.gone)]
+    )
+    text = json.dumps([made_at.isoformat() if made_at else None, *words])
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:8]

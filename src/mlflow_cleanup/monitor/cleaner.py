@@ -117,7 +117,23 @@ class Cleaner(threading.Thread):
         return min(max(self._due_s, 0.0), self._upkeep_s)
 
     def _turn(self, scope: Scope) -> None:
-        """Run one cycle; whatever goes wrong is told once, and tried again with growing pauses."""
+        """Run one cycle and answer requests; what goes wrong is told once, and tried again."""
+        is_well = self._try_cycle(scope)
+        try:
+            self._verify_lease()
+            answer_requests(self._cycle, self._workplace, self._make_way)
+            self.publish()
+        except Exception as error:  # noqa: BLE001 - likewise
+            if is_well:  # a cycle that failed has told of it, and is tried again anyway
+                self._complain(_in_words(error))
+        else:
+            if is_well:
+                self._recovered()
+        if self._calls.everything.is_set():
+            self._calls.work.set()  # called in the middle, where only what is urgent was looked at
+
+    def _try_cycle(self, scope: Scope) -> bool:
+        """Run one cycle; False when something went wrong, which is told."""
         try:
             self._run_cycle(scope)
             self._sweep()
@@ -129,16 +145,11 @@ class Cleaner(threading.Thread):
             self._failures, self._complaint = 0, str(refusal)
         except DatabaseNotReady as error:
             self._complain(str(error), quiet_turns=_NOT_READY_TURNS)
-        except CleanupError as error:
-            self._complain(str(error))
         except Exception as error:  # noqa: BLE001 - MLflow goes on and so do we, whatever this was
-            self._complain(_unexpected(error))
+            self._complain(_in_words(error))
         else:
-            self._recovered()
-        with suppress(Exception):  # told by the next turn, which meets the same
-            self._verify_lease()
-            answer_requests(self._cycle, self._workplace, self._make_way)
-            self.publish()
+            return True
+        return False
 
     def _run_cycle(self, scope: Scope) -> None:
         begun, self._scope = time.monotonic(), scope
@@ -242,8 +253,10 @@ class Cleaner(threading.Thread):
         return f"watching {self._settings.database}; deleted runs' files {kept}"
 
 
-def _unexpected(error: Exception) -> str:
-    """Say in one line what went wrong and where: it is a bug, and this is what gets reported."""
+def _in_words(error: Exception) -> str:
+    """Say in one line what went wrong; where, if it is a bug: this is what gets reported then."""
+    if isinstance(error, CleanupError):
+        return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
     return f"unexpected {type(error).__name__} at {place}: {error}"

@@ -106,5 +106,6 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
         f"{_subject(event)}: a move that was interrupted is finished"
     ),
     EventKind.MOVED: lambda event: f"the artifact root {event.detail}; its trash came along",
+    EventKind.IGNORED: lambda event: f"{event.detail} could not be read and will not be done",
     EventKind.ADOPTED: lambda event: f"artifact root {event.detail} now belongs to this database",
 }

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from mlflow_cleanup.errors import BadUsage
@@ -23,6 +22,7 @@ from mlflow_cleanup.model.plan import (
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
+from mlflow_cleanup.report import fields
 from mlflow_cleanup.report.text import counted, minute, printable, size_text, table
 
 FORMAT = 1
@@ -63,29 +63,40 @@ def plan_values(plan: SweepPlan) -> dict[str, Any]:
 
 def plan_from(told: Any) -> SweepPlan:  # noqa: ANN401 - JSON values
     """Read what `plan_values` wrote; raises BadUsage for anything else, or what was changed."""
+    if not isinstance(told, dict) or "format" not in told:
+        raise BadUsage("this is no plan of mlflow-cleanup")
+    if told["format"] != FORMAT:
+        raise BadUsage(f"the plan has format {told['format']!r:.50}, not {FORMAT}")
     try:
-        if told["format"] != FORMAT:
-            raise BadUsage(f"the plan has format {told['format']!r}, not {FORMAT}")
-        refused = told["refusal"]
-        plan = SweepPlan(
-            id=str(told["id"]),
-            made_at=datetime.fromisoformat(told["made_at"]),
-            database=str(told["database"]),
-            identity=BackendIdentity(dict(told["anchors"])),
-            take=tuple(map(_judged_from, told["take"])),
-            empty=tuple(map(_judged_from, told["empty"])),
-            refusal=Refusal(refused["plan_id"], refused["reason"]) if refused else None,
-            unclaimed={
-                str(root): tuple(tuple(map(str, place)) for place in places)
-                for root, places in told["unclaimed"].items()
-            },
-        )
-        is_whole = told["seal"] == _seal_of(told)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if told["seal"] != _seal_of(told):
+            raise BadUsage("the plan was changed after it was made; make a new one")
+        plan = _plan_from(told)
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise BadUsage(f"this is no plan of mlflow-cleanup: {error!r}") from error
-    if not is_whole:
-        raise BadUsage("the plan was changed after it was made; make a new one")
+    require_distinct(plan)
     return plan
+
+
+def require_distinct(plan: SweepPlan) -> None:
+    """Raise BadUsage for a plan that names a place twice, which none that was made does."""
+    if len({item.place for item in plan.steps}) < len(plan.steps):
+        raise BadUsage(f"plan {plan.id} names a place more than once; nothing was done")
+
+
+def _plan_from(told: Mapping[str, Any]) -> SweepPlan:
+    return SweepPlan(
+        id=fields.word(told["id"]),
+        made_at=fields.moment(told["made_at"]),
+        database=fields.text(told["database"]),
+        identity=BackendIdentity(_anchors_from(told["anchors"])),
+        take=tuple(map(_judged_from, fields.entries(told["take"]))),
+        empty=tuple(map(_judged_from, fields.entries(told["empty"]))),
+        refusal=None if told["refusal"] is None else _refusal_from(told["refusal"]),
+        unclaimed={
+            root: tuple(tuple(map(fields.text, fields.entries(place))) for place in places)
+            for root, places in fields.entry(told["unclaimed"]).items()
+        },
+    )
 
 
 def plan_text(plan: SweepPlan, *, everything: bool = False, for_good: bool = False) -> str:
@@ -124,6 +135,16 @@ def steps_values(plan: SweepPlan, steps: Sequence[Step]) -> dict[str, Any]:
     }
 
 
+def in_short(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of what `steps_values` returned all steps but the first that are told one by one.
+
+    For where there is no room for all of it; `steps_left_out` says how many are missing.
+    """
+    shown = [step for step in values["steps"] if StepResult(step["result"]) in _TOLD_EACH]
+    shown = shown[:_LARGEST]
+    return {**values, "steps": shown, "steps_left_out": len(values["steps"]) - len(shown)}
+
+
 def steps_text(values: Mapping[str, Any]) -> str:
     """Say what became of a plan, with each failure and each skip."""
     lines = [f"plan {values['plan']}: {_counts_text(values)}"]
@@ -132,6 +153,11 @@ def steps_text(values: Mapping[str, Any]) -> str:
         for step in values["steps"]
         if StepResult(step["result"]) in _TOLD_EACH
     ]
+    if values.get("steps_left_out"):
+        lines.append(
+            f"  {values['steps_left_out']} step(s) are not listed, as the disk had no room for it: "
+            "`mlflow-cleanup history` has them"
+        )
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
     if values["counts"][StepResult.QUARANTINED.value]:
@@ -271,20 +297,36 @@ def _judged_values(item: Judged) -> dict[str, Any]:
     }
 
 
+def _anchors_from(told: object) -> dict[str, int | None]:
+    anchors = fields.entry(told).items()
+    return {id_: None if at is None else fields.whole(at) for id_, at in anchors}
+
+
+def _refusal_from(told: Mapping[str, Any]) -> Refusal:
+    return Refusal(fields.word(told["plan_id"]), fields.text(told["reason"]))
+
+
 def _judged_from(told: Mapping[str, Any]) -> Judged:
-    gone = Gone[told["gone"].upper()]
-    at = told["deleted_at"]
+    gone = Gone[fields.text(told["gone"]).upper()]
+    name, experiment_id, at = told["name"], told["experiment_id"], told["deleted_at"]
     candidate = Candidate(
-        entity=Entity(EntityKind(told["kind"]), str(told["entity_id"])),
-        place=Location(str(told["root"]), tuple(map(str, told["inside"]))),
+        entity=Entity(EntityKind(told["kind"]), fields.word(told["entity_id"])),
+        place=Location(
+            fields.text(told["root"]), tuple(map(fields.text, fields.entries(told["inside"])))
+        ),
         gone=gone,
-        name=told["name"],
-        experiment_id=told["experiment_id"],
-        deleted_at=datetime.fromisoformat(at) if at else None,
-        cascade=bool(told["cascade"]),
+        name=None if name is None else fields.text(name),
+        experiment_id=None if experiment_id is None else fields.word(experiment_id),
+        deleted_at=None if at is None else fields.moment(at),
+        cascade=fields.flag(told["cascade"]),
     )
-    size = None if told["bytes"] is None else Size(int(told["files"]), int(told["bytes"]))
-    return Judged(candidate, Garbage(gone, candidate.deleted_at), size, told["newest"])
+    files, size, newest = told["files"], told["bytes"], told["newest"]
+    return Judged(
+        candidate,
+        Garbage(gone, candidate.deleted_at),
+        None if size is None else Size(fields.count(files), fields.count(size)),
+        None if newest is None else fields.number(newest),
+    )
 
 
 def _root_values(root: RootSummary) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from mlflow_cleanup.errors import (
     NoRoomToVacuum,
     NotAnswered,
     NotATrackingDatabase,
+    OutcomeUntold,
+    OutputLost,
+    PlanBrokenOff,
     PlanRefused,
     QuarantineFailed,
     ServerMissing,
@@ -56,11 +59,14 @@ CASES = [
     (QuarantineFailed("/art/a", "why"), 3),
     (LedgerUnwritable("/ledger", "why"), 3),
     (FailedThere("why"), 3),
+    (OutputLost("why"), 1),
     (NotAnswered("why"), 3),
     (PlanRefused("1f2e", "why"), 4),
     (Forgotten("1f2e", "why"), 4),
     (LedgerFull("/ledger", "why"), 3),
     (LedgerReplaced("/ledger"), 3),
+    (OutcomeUntold("/ledger", "why"), 3),
+    (PlanBrokenOff("1f2e", 1, 10, "why"), 3),
     (LeaseHeld("somebody", "/state"), 5),
     (LeaseLost("/state/lease.lock"), 5),
 ]
@@ -109,3 +115,13 @@ def test_an_error_is_told_on_stderr(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == f"mlflow-cleanup: {error}\n"
+
+
+def test_strangers_text_in_an_error_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Markers, revisions and plans can be written by any client: what they say is one line."""
+    fail(ForeignOwner("/art", "x\x1b[2J\n\x1b]0;owned\x07mlflow-cleanup: all is well\u202e\udcff"))
+
+    said = capsys.readouterr().err
+    assert said.endswith("\n")
+    assert said[:-1].isprintable()
+    assert "x\\x1b[2J\\x0a" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from datetime import timedelta
@@ -216,6 +217,17 @@ class TestApply:
         assert said.exit_code == 2, said.exception
         assert words in said.stderr
         assert world.trash() == []
+
+    @pytest.mark.usefixtures("world")
+    @pytest.mark.skipif(os.name == "nt", reason="there are no such files there")
+    def test_of_what_is_no_regular_file_is_refused_without_waiting(self, say: Say) -> None:
+        """Nobody may ever write into a pipe, and a device may never end."""
+        os.mkfifo("pipe")
+        for name in ("pipe", "/dev/zero"):
+            said = say("apply", name)
+
+            assert said.exit_code == 2
+            assert "it is no regular file" in said.stderr
 
     def test_of_a_plan_changed_by_hand_is_refused(self, world: World, say: Say, plan: str) -> None:
         """Another place in it is another plan."""

@@ -90,13 +90,54 @@ def test_nothing_pinned_is_said(world: World, say: Say) -> None:
 def test_without_a_ledger_nothing_is_listed_and_nothing_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say
 ) -> None:
-    """Neither by `pin` without a target nor by `unpin`."""
+    """There is nothing to be kept from yet."""
     monkeypatch.chdir(tmp_path)
-    for words in (["pin"], ["unpin", ID]):
-        said = say(*words)
-        assert said.exit_code == 2
-        assert "nothing has been watched from here yet" in said.stderr
+    said = say("pin")
+    assert said.exit_code == 2
+    assert "nothing has been watched from here yet" in said.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["pin", ID],
+        ["pin", ID, "--state-dir", "state"],
+        ["unpin", ID],
+        ["confirm", "1f2e3d4c"],
+        ["confirm", "1f2e3d4c", "--forget"],
+        ["adopt", "mlartifacts"],
+        ["sweep", "--apply"],
+        ["apply", "--id", "1f2e3d4c"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_tracking_database_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: Say, words: list[str]
+) -> None:
+    """In a wrong directory a pin would keep nothing, and nobody would ever know."""
+    monkeypatch.chdir(tmp_path)
+    Path("mlartifacts").mkdir()
+
+    said = say(*words)
+
+    assert said.exit_code == 2
+    assert "there is no tracking database at" in said.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["mlartifacts"]
+
+
+def test_a_ledger_that_is_named_need_not_be_beside_its_database(
+    world: World, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made for one: from any directory a pin reaches it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    assert say("pin", ID, "--state-dir", str(world.settings.state_dir)).exit_code == 0
+
+    assert [pin.target for pin in world.ledger.pins.all()] == [ID]
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_pin_before_the_first_start_holds(world: World, say: Say) -> None:

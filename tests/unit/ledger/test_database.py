@@ -201,3 +201,23 @@ def test_no_text_stays_none() -> None:
     assert to_blob(None) is None
     assert to_text(None) is None
     assert to_text("as text") == "as text"
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["no bytes", "no tables"])
+def test_file_without_tables_is_no_ledger_yet(state_dir: Path, *, is_begun: bool) -> None:
+    """The disk was full when it was made: for readers there is none, and a writer makes it."""
+    state_dir.mkdir()
+    (state_dir / FILE).touch()
+    if is_begun:
+        with closing(sqlite3.connect(state_dir / FILE)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    before = (state_dir / FILE).read_bytes()
+
+    with pytest.raises(LedgerMissing):
+        LedgerFile.open_to_read(state_dir)
+    assert (state_dir / FILE).read_bytes() == before
+
+    LedgerFile.open_to_write(state_dir).close()
+    reader = LedgerFile.open_to_read(state_dir)
+    assert facts(reader) == {"format": str(FORMAT)}
+    reader.close()

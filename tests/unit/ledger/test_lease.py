@@ -207,3 +207,18 @@ def test_lock_file_that_is_another_one_is_no_lease_any_more(
 
         with pytest.raises(LeaseLost, match="was removed or replaced"):
             lease.verify()
+
+
+@pytest.mark.parametrize("note", [None, "", "{", "[]", '{"pid": 1}'])
+def test_holder_without_a_note_that_can_be_read_holds_it_all_the_same(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, note: str | None
+) -> None:
+    """The lock says that somebody lives, whoever it is."""
+    monkeypatch.setattr("mlflow_cleanup.ledger.lease.WAIT_S", 0.1)
+    with Lease([state_dir], "first"):
+        (state_dir / HOLDER_FILE).unlink()
+        if note is not None:
+            (state_dir / HOLDER_FILE).write_text(note, encoding="utf-8")
+
+        assert str(current_holder(state_dir)) == "a process whose note lease.json cannot be read"
+    assert current_holder(state_dir) is None

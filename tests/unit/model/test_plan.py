@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.item import Size
-from mlflow_cleanup.model.location import Misread, Unplaced
+from mlflow_cleanup.model.location import Location, Misread, Unplaced
 from mlflow_cleanup.model.plan import Judged, digest_of
-from mlflow_cleanup.model.verdict import Garbage, Gone
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone
 from tests.kit.values import NOW, candidate, location
 
 
@@ -75,3 +75,29 @@ def test_id_can_be_made_of_any_text() -> None:
     )
 
     assert digest_of(NOW, [odd]) != digest_of(NOW, [judged(1)])
+
+
+def test_no_text_makes_the_id_of_one_plan_that_of_another() -> None:
+    """A model version's name can hold line breaks, and words as another step has them."""
+
+    def one(kind: EntityKind, id_: str, inside: tuple[str, ...], gone: Gone) -> Judged:
+        return Judged(Candidate(Entity(kind, id_), Location("/r", inside), gone), Garbage(gone))
+
+    inside = ("0", "a" * 32, "artifacts")
+    version = one(EntityKind.MODEL_VERSION, "v", ("copy",), Gone.VERSION_DELETED)
+    both = [version, one(EntityKind.RUN, "a" * 32, inside, Gone.DELETED)]
+    forged = f"v /r/copy {Gone.VERSION_DELETED}\nrun {'a' * 32}"
+
+    assert digest_of(None, both) != digest_of(
+        None, [one(EntityKind.MODEL_VERSION, forged, inside, Gone.DELETED)]
+    )
+
+
+def test_names_are_told_apart_from_the_path_that_they_make() -> None:
+    """Another root, or a name with a slash in it, is another place."""
+    places = [Location("/r", ("a", "b")), Location("/r/a", ("b",)), Location("/r", ("a/b",))]
+    steps = [
+        Judged(Candidate(run("x"), place, Gone.DELETED), Garbage(Gone.DELETED)) for place in places
+    ]
+
+    assert len({digest_of(None, [step]) for step in steps}) == len(places)

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflow_cleanup.errors import BadUsage
-from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.entity import Entity, EntityKind, plain
 from mlflow_cleanup.model.inventory import Unseen
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location, Misread, Unplaced
@@ -26,7 +28,14 @@ from mlflow_cleanup.model.plan import (
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept
-from mlflow_cleanup.report.plans import plan_from, plan_text, plan_values, steps_text, steps_values
+from mlflow_cleanup.report.plans import (
+    _seal_of,
+    plan_from,
+    plan_text,
+    plan_values,
+    steps_text,
+    steps_values,
+)
 from tests.kit.tracking_db import run_id
 from tests.kit.values import NOW, candidate, location
 
@@ -131,8 +140,8 @@ class TestThereAndBack:
     def test_any_text(self, text: str) -> None:
         """Names, ids and paths as clients and file systems have them."""
         place = Location(f"/{text}", (text, "artifacts"))
-        one = candidate(1, place, name=text, experiment_id=text)
-        one = replace(one, entity=Entity(EntityKind.MODEL_VERSION, text))
+        one = candidate(1, place, name=text, experiment_id=plain(text))
+        one = replace(one, entity=Entity(EntityKind.MODEL_VERSION, plain(text)))
         plan = sealed(take=(Judged(one, Garbage(Gone.DELETED)),), database=text)
 
         assert plan_from(saved(plan)) == plan
@@ -167,6 +176,14 @@ def other_than(value: Any) -> Any:  # noqa: ANN401 - JSON values
 
 
 WAYS = list(leaves(saved(rich())))
+INNER_WAYS = list(
+    dict.fromkeys(
+        way[:length]
+        for way in WAYS
+        for length in range(1, len(way) + 1)
+        if way[0] not in ("keep", "roots", "bytes", "seal")  # which are not read
+    )
+)
 
 
 class TestChanged:
@@ -223,6 +240,104 @@ class TestChanged:
         """What its fields mean is not known."""
         with pytest.raises(BadUsage, match="has format"):
             plan_from({**saved(rich()), "format": format_})
+
+
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 0.5, 2**63, 10**400, float("inf"), float("nan")),
+    *("", "x", "\udcff", "2025-03-10", "2025-03-10T12:00:00", "0001-01-01T00:00:00+14:00"),
+    *([], [[]], [None], [7], {}, {"x": None}, {"x": 7}, {"x": [["\udcff", 7]]}),
+]
+ODD_VALUES = st.recursive(
+    st.sampled_from(ODD) | st.text(max_size=5) | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+)
+
+
+class TestResealed:
+    """A plan that was changed by somebody who knows how to seal it."""
+
+    @pytest.mark.parametrize("way", INNER_WAYS, ids=lambda way: ".".join(map(str, way)))
+    def test_is_fit_to_be_carried_out_or_refused(self, way: tuple[Any, ...]) -> None:
+        """Whatever stands in any place of it."""
+        for value in ODD:
+            require_fit_or_refused(changed(saved(rich()), way, value))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(st.sampled_from(INNER_WAYS), ODD_VALUES), min_size=1, max_size=3))
+    def test_is_fit_or_refused_whatever_else_was_changed(
+        self, changes: list[tuple[tuple[Any, ...], object]]
+    ) -> None:
+        """Any values, at several places."""
+        told = saved(rich())
+        for way, value in changes:
+            with suppress(KeyError, IndexError, TypeError):  # it lay in what was changed before
+                changed(told, way, value)
+        require_fit_or_refused(told)
+
+    def test_that_names_a_place_twice_is_refused(self) -> None:
+        """Among what is taken, or once more as an empty directory."""
+        for name in ("take", "empty"):
+            told = saved(sealed(take=(judged(1), judged(10))))
+            told[name].append(told["take"][0])
+
+            with pytest.raises(BadUsage, match="names a place more than once"):
+                plan_from(resealed(told))
+
+    def test_seal_is_looked_at_first(self) -> None:
+        """What nobody vouches for is not even read."""
+        told = {**saved(rich()), "made_at": "never"}
+
+        with pytest.raises(BadUsage, match="changed after it was made"):
+            plan_from(told)
+        with pytest.raises(BadUsage, match="no plan of mlflow-cleanup"):
+            plan_from(resealed(told))
+
+
+def require_fit_or_refused(told: Any) -> None:  # noqa: ANN401 - JSON values
+    """Seal it anew: BadUsage, or every value of it can be recorded, shown and compared."""
+    try:
+        plan = plan_from(resealed(told))
+    except BadUsage:
+        return
+    anchors = plan.identity.anchors.values()
+    assert all(at is None or (type(at) is int and abs(at) < 2**63) for at in anchors)
+    times = [plan.made_at, *(item.candidate.deleted_at for item in plan.steps)]
+    assert all(at is None or (at.tzinfo is not None and 1 < at.year < 9999) for at in times)
+    for item in plan.steps:
+        candidate, size, newest = item.candidate, item.size, item.newest
+        (plan.id + candidate.entity.id + (candidate.experiment_id or "")).encode()
+        assert isinstance(candidate.name or "", str)
+        assert isinstance(candidate.cascade, bool)
+        assert newest is None or (type(newest) in (int, float) and math.isfinite(newest))
+        counts = [0] if size is None else [size.files, size.bytes]
+        assert all(type(count) is int and 0 <= count < 2**63 for count in counts)
+    assert all(
+        type(name) is str for places in plan.unclaimed.values() for at in places for name in at
+    )
+    if plan.refusal is not None:
+        assert isinstance(plan.refusal.reason, str)
+        plan.refusal.plan_id.encode()
+    assert isinstance(plan.database, str)
+    assert plan.stamp
+    assert plan_text(plan, everything=True)
+    steps = [Step(item, StepResult.SKIPPED, "why") for item in plan.steps]
+    assert json.dumps(steps_values(plan, steps), allow_nan=False)
+
+
+def changed(told: Any, way: tuple[Any, ...], value: object) -> Any:  # noqa: ANN401 - JSON values
+    """Put another value in one place of it."""
+    inner = told
+    for key in way[:-1]:
+        inner = inner[key]
+    inner[way[-1]] = value
+    return told
+
+
+def resealed(told: Any) -> Any:  # noqa: ANN401 - JSON values
+    """Seal it anew, written to a file and read back."""
+    read = json.loads(json.dumps(told))
+    return {**read, "seal": _seal_of(read)}
 
 
 class TestText:

@@ -32,6 +32,9 @@ STARTS_AFTER = 1000
 MOST = 3
 """Processes beside our own: more only wait for the same disk."""
 
+PATIENCE_S = 30.0
+"""How long we wait for the others when all that is left is theirs: one may have been stopped."""
+
 _LOOK_EVERY = 16  # directories between two looks at what the others do
 _AHEAD = 2  # pieces that a process is given at a time, so that it need not wait for the next
 _TURN_S = 0.05
@@ -86,6 +89,7 @@ class Crew:
         words = _command(root, globs)
         self._listers = [_Lister(words) for _ in range(listers)]
         self._asked: dict[Future[Answer], tuple[_Lister, Piece]] = {}
+        self._silent_s = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -115,8 +119,13 @@ class Crew:
                 yield Listed._make(one) if len(one) > _TEXTS else Unseen(*one)
 
     def wait(self) -> None:
-        """Wait for the next answer, for a moment."""
-        wait(self._asked, timeout=_TURN_S, return_when=FIRST_COMPLETED)
+        """Wait for the next answer, for a moment; do without those that stay silent for long."""
+        done, _ = wait(self._asked, timeout=_TURN_S, return_when=FIRST_COMPLETED)
+        self._silent_s = 0.0 if done else self._silent_s + _TURN_S
+        if self._silent_s > PATIENCE_S:
+            self._silent_s = 0.0
+            for lister, _ in self._asked.values():
+                lister.kill()  # its pieces come back unanswered
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
@@ -141,11 +150,14 @@ class _Lister:
         self.outstanding += 1
         return self._thread.submit(self._answer, piece)
 
-    def close(self) -> None:
+    def kill(self) -> None:
         self._is_closed = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
         if self._process is not None:
             self._process.kill()
+
+    def close(self) -> None:
+        self.kill()
+        self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread.shutdown()  # one that was just starting sees that it is not wanted
         if self._process is not None:
             self._process.communicate()

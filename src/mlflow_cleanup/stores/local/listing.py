@@ -90,10 +90,10 @@ class Listing:
     def take(self, piece: Piece) -> None:
         """Take over work that was given away."""
         inside, names = piece
-        try:
-            directory: Directory | None = descend(self._root, inside)
-        except (OSError, UnsafePlace):
-            directory = None  # each name in it is tried by itself, and told then
+        directory: Directory | None = None
+        if len(self._way) < _OPEN_AT_MOST:  # of a comb, hundreds come back at once
+            with suppress(OSError, UnsafePlace):  # each name is tried by itself, and told then
+                directory = descend(self._root, inside)
         self._way.append((directory, inside, names))
 
     def give(self) -> Piece | None:

@@ -134,6 +134,58 @@ def test_killed_process_loses_nothing(
     assert in_order(found) == in_order(list(list_root(root, None, always)))
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing is stopped so here")
+def test_process_that_stays_silent_is_done_without(
+    opened: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: list[subprocess.Popen[bytes]],
+) -> None:
+    """One that was stopped holds nobody up for ever, and what it was given is listed here."""
+    monkeypatch.setattr(crew, "PATIENCE_S", 0.2)
+    start = crew._start
+
+    def stopped(words: list[str]) -> subprocess.Popen[bytes]:
+        process = start(words)
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    monkeypatch.setattr(crew, "_start", stopped)
+    plant(tmp_path, WIDE)
+    root = opened(tmp_path)
+
+    found = list(list_together(root, None, always, 2))
+
+    assert in_order(found) == in_order(list(list_root(root, None, always)))
+    assert processes
+    assert all(process.returncode is not None for process in processes)
+
+
+@pytest.mark.skipif(not open_descriptors(), reason="open descriptors cannot be counted here")
+def test_work_taken_over_keeps_few_directories_open(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many parts come back: of a comb it is one for each of its teeth."""
+    monkeypatch.setattr("mlflow_cleanup.stores.local.listing._OPEN_AT_MOST", 5)
+    plant(tmp_path, WIDE)
+    root, found = opened(tmp_path), []
+    few = open_descriptors()
+    listing = Listing(root, None)
+    for run in range(20):
+        listing.take((("0", str(run)), ["artifacts"]))
+    assert open_descriptors() - few <= 5
+
+    while (one := listing.step()) is not None:
+        found.append(one)
+        assert open_descriptors() - few <= 5
+    expected: Found = [
+        one
+        for one in list_root(root, None, always)
+        if isinstance(one, Listed) and one.inside[:1] == ("0",) and len(one.inside) > 2
+    ]
+    assert in_order(found) == in_order(expected)
+
+
 @pytest.mark.parametrize("program", ["", "/no/such/python", sys.executable])
 def test_process_that_cannot_start_is_done_without(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
