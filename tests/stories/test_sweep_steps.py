@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import SweepRefused
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.plan import Step, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Gone, Kept
-from tests.kit.world import World
+from tests.kit.world import Run, World
 
 LOST = "f" * 32
 MODEL = "m-" + "e" * 32
@@ -206,6 +207,107 @@ class TestVersions:
         assert stocked.plan().keep == ()
         assert list(results(stocked.sweep()).values()) == ["quarantined"]
         assert not place.exists()
+
+
+class TestRestoredByHand:
+    """What an operator gave back is left alone, also by plans that were made before."""
+
+    def test_run_is_not_taken_by_a_plan_from_before(self, stocked: World) -> None:
+        """Two plans name it: what the first one took and somebody wanted, the second one leaves."""
+        run = stocked.run({"a": 30})
+        stocked.delete(run)
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        stocked.restore_by_hand(run)
+        stocked.restart(retention=timedelta(0))
+
+        assert results(stocked.carry_out(second)) == {run.id: "skipped"}
+        assert stocked.bytes_at(run) == 30
+
+    def test_run_is_not_taken_when_its_plan_goes_on(self, stocked: World) -> None:
+        """A plan that was interrupted is carried out to its end, but for that."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        stocked.delete(*runs)
+        plan = stocked.plan()
+        stocked.carry_out(plan, lambda _: False)
+        back = next(run for run in runs if not run.place.exists())
+        stocked.restore_by_hand(back)
+        stocked.carry_out(plan)
+
+        assert [run for run in runs if run.place.exists()] == [back]
+
+    def test_run_is_not_taken_by_a_full_cycle_that_had_begun(self, stocked: World) -> None:
+        """The monitor took it while storage was listed for the plan, and somebody wants it back."""
+        run = stocked.run({"a": 30})
+        stocked.cycle()
+        stocked.delete(run)
+        plan = stocked.plan()
+        stocked.cycle()
+        stocked.restore_by_hand(run)
+        stocked.carry_out(plan)
+
+        assert stocked.bytes_at(run) == 30
+
+    def test_run_is_not_taken_in_the_batches_that_follow(self, stocked: World) -> None:
+        """Somebody restores while a plan is carried out: what comes later knows of it."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        stocked.delete(*runs)
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        last = second.take[-1].candidate.entity.id
+        (back,) = (run for run in runs if run.id == last)
+        for run in runs:
+            stocked.write(run, "late", 30)
+        waiting = iter([back])
+
+        def follow(_: Step) -> bool:
+            for run in waiting:
+                stocked.restore_by_hand(run)
+            return True
+
+        stocked.carry_out(second, follow)
+        assert [run for run in runs if run.place.exists()] == [back]
+
+    @pytest.mark.parametrize("collides", [False, True])
+    def test_model_is_not_taken_again(self, stocked: World, *, collides: bool) -> None:
+        """MLflow has no word for a model that it does not know, so ours is the only one."""
+        place = stocked.root / "0" / "models" / MODEL / "artifacts"
+        stocked.write(place, "a", 30)
+        stocked.write(place, "b", 40)
+        stocked.restart(terms=Terms(at_once=True))
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        if collides:
+            stocked.write(place, "b", 50)
+        stocked.restore_by_hand(Run(MODEL, place))
+
+        assert taken(stocked.plan()) == {}
+        assert results(stocked.carry_out(second)) == {MODEL: "skipped"}
+        assert stocked.bytes_at(place) == (80 if collides else 70)
+
+
+class TestBacklog:
+    """What had been deleted before the first start, where it is left alone."""
+
+    def test_stays_though_the_plan_did_not_know_it_for_that(self, tmp_path: Path) -> None:
+        """A plan made beside the very first cycle leaves what that one calls the backlog."""
+        world = World.make(tmp_path / "home")
+        world.run({"large": 10_000})
+        run = world.run({"a": 30})
+        world.delete(run)
+        plan = look(world.workplace, leaves_backlog=True)
+        world.cycle()
+
+        assert taken(plan) == {run.id: 30}
+        assert results(world.carry_out(plan)) == {run.id: "skipped"}
+        assert world.bytes_at(run) == 30
+        world.close()
 
 
 class TestRootsOfExperiments:

@@ -110,7 +110,8 @@ class SweepPlan:
 
     `id` names what it would do, so the same situation has the same one whenever it is looked at.
     `take` goes to the trash, `empty` are directories to remove, `keep` stays, each with its reason.
-    `unclaimed` are all orphans by root, those that have to be seen again too.
+    `unclaimed` are all orphans by root, those that have to be seen again too. `leaves_backlog`:
+    what had been deleted before the first start stays.
     """
 
     id: str
@@ -123,6 +124,7 @@ class SweepPlan:
     roots: tuple[RootSummary, ...] = ()
     refusal: Refusal | None = None
     unclaimed: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    leaves_backlog: bool = False
 
     @property
     def stamp(self) -> str:
