@@ -56,7 +56,7 @@ def _models_and_traces(world: World) -> None:
         run_id(0xA),
         f"m-{run_id(3)}",
     )
-    world.write(world.root / "exported" / "net", "model", 5)
+    world.write(world.root / "exported" / "net", "MLmodel", 5)
     world.register("gone", version=7, storage_location="mlflow-artifacts:/exported/net")
     world.unregister(7)
     for number in (1, 2):  # the first has its rows, of the second they are gone

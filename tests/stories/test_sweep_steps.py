@@ -195,6 +195,38 @@ class TestVersions:
 
         assert stocked.bytes_at(copy) == 90_000
 
+    @pytest.mark.parametrize("there", ["only-copy.csv", "nested/MLmodel", "link", "directory"])
+    def test_directory_that_is_no_model_stays(self, stocked: World, there: str) -> None:
+        """Any client can register any directory, and delete the version: it is not ours to take."""
+        place = stocked.root / "shared datasets"
+        stocked.write(place, "2024/" + there, 50)
+        stocked.write(stocked.home / "elsewhere", "MLmodel", 5)
+        if there == "link":
+            (place / "MLmodel").symlink_to(stocked.home / "elsewhere" / "MLmodel")
+        if there == "directory":
+            (place / "MLmodel").mkdir()
+        stocked.register("gone", storage_location="mlflow-artifacts:/shared datasets")
+        stocked.unregister()
+        plan = stocked.plan()
+
+        assert [item.verdict.reason for item in plan.keep] == [Kept.NOT_ITS_OWN]
+        assert plan.roots[0].foreign["shared datasets/2024"].bytes == 50
+        assert (taken(plan), stocked.sweep()) == ({}, [])
+        assert stocked.bytes_at(place) == 50
+
+    def test_model_that_was_replaced_meanwhile_stays(self, stocked: World) -> None:
+        """Something else lies there by the time the plan is carried out."""
+        place = stocked.root / "registry" / "1"
+        stocked.write(place, "MLmodel", 50)
+        stocked.register("gone", storage_location="mlflow-artifacts:/registry/1")
+        stocked.unregister()
+        plan = stocked.plan()
+        (place / "MLmodel").rename(place / "notes")
+
+        assert taken(plan) == {"telling version 1": 50}
+        assert results(stocked.carry_out(plan)) == {"telling version 1": "skipped"}
+        assert stocked.bytes_at(place) == 50
+
     @pytest.mark.parametrize("inside", [f"0/models/{MODEL}/artifacts", f"0/{LOST}/artifacts/model"])
     def test_files_of_others_are_judged_as_theirs(self, stocked: World, inside: str) -> None:
         """A deleted version keeps nobody's files from being found to be unclaimed."""

@@ -39,6 +39,13 @@ def lost(world: World, inside: str = f"0/{LOST}/artifacts", size: int = 100) -> 
     return place
 
 
+def exported(world: World) -> Path:
+    """Put a model where a version's copy could be."""
+    place = world.root / "exported" / "model"
+    world.write(place, "MLmodel", 100)
+    return place
+
+
 def crash() -> None:
     """End the process, as far as a story can."""
     raise KeyboardInterrupt
@@ -228,7 +235,7 @@ class TestVersions:
 
     def test_place_of_two_is_taken_once(self, stocked: World) -> None:
         """Both are gone, and so is the one directory that they had; others are taken as ever."""
-        place = lost(stocked, "exported/model")
+        place = exported(stocked)
         self.deleted(stocked, f"file://{place}", 1)
         self.deleted(stocked, "mlflow-artifacts:/exported/model", 2)
         other = stocked.run({"a": 7})
@@ -241,7 +248,7 @@ class TestVersions:
 
     def test_restored_by_hand_it_is_left_alone_for_both(self, stocked: World) -> None:
         """An operator's word holds for the place, whichever version is asked for next."""
-        place = lost(stocked, "exported/model")
+        place = exported(stocked)
         self.deleted(stocked, str(place), 1)
         stocked.sweep()
         (item,) = (item for item in stocked.items() if item.location.path == str(place))

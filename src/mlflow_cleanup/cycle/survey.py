@@ -18,7 +18,7 @@ from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
-from mlflow_cleanup.model.shape import shape_of
+from mlflow_cleanup.model.shape import MODEL_FILE, shape_of
 from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
@@ -113,6 +113,7 @@ def see(
         inventories=inventories,
         departed=departed,
         unlisted=_unlisted(sight, departed, inventories),
+        models=_models(workplace, departed),
         experiments=_experiments(sight, snapshot),
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
@@ -164,6 +165,24 @@ def _unlisted(
             look = _look_at(sight.workplace, candidate.entity, place)
             found.update({(place.root, inside): look} if look else {})
     return found
+
+
+def _models(workplace: Workplace, departed: Iterable[Candidate]) -> frozenset[Spot]:
+    """Find the places of deleted versions' copies that a model lies in by itself."""
+    places = {
+        one.place
+        for one in departed
+        if one.entity.kind is EntityKind.MODEL_VERSION and isinstance(one.place, Location)
+    }
+    return frozenset((place.root, place.inside) for place in places if has_model(workplace, place))
+
+
+def has_model(workplace: Workplace, place: Location) -> bool:
+    """Tell whether a place is a model's own directory; no where it cannot be seen."""
+    try:
+        return workplace.store_of(place.root).holds_file(place, MODEL_FILE)
+    except (CleanupError, OSError):
+        return False
 
 
 def _look_at(workplace: Workplace, entity: Entity, place: Location) -> Place | None:

@@ -11,10 +11,11 @@ from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cycle.candidates import still_at_work
-from mlflow_cleanup.cycle.survey import list_roots, released, survey
+from mlflow_cleanup.cycle.survey import has_model, list_roots, released, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
+from mlflow_cleanup.decide.sweep import NO_MODEL
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
@@ -23,6 +24,7 @@ from mlflow_cleanup.errors import (
     SweepRefused,
 )
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
@@ -160,9 +162,11 @@ def _cautious(plan: SweepPlan, tools: Tools, workplace: Workplace) -> Tools:
 
     def judge(candidate: Candidate) -> Verdict:
         verdict = tools.judge(candidate)
-        if isinstance(verdict, Garbage):
-            verdict = left.verdict(candidate) or verdict
-        if isinstance(verdict, Garbage) and candidate.gone is Gone.ORPHAN:
+        if not isinstance(verdict, Garbage):
+            return verdict
+        if (kept := left.verdict(candidate) or _unrecognised(candidate, workplace)) is not None:
+            return kept
+        if candidate.gone is Gone.ORPHAN:
             return _unless_written_to(candidate, verdict, planned, tools)
         return verdict
 
@@ -187,6 +191,14 @@ class _LeftAlone:
         if candidate.entity.id in self._released.ids or candidate.place in self._released.places:
             return Keep(Kept.RELEASED)
         return Keep(Kept.BACKLOG) if candidate.entity.id in self._backlog else None
+
+
+def _unrecognised(candidate: Candidate, workplace: Workplace) -> Keep | None:
+    """Say why a version's copy is none, or none any more."""
+    place = candidate.place
+    if candidate.entity.kind is not EntityKind.MODEL_VERSION or not isinstance(place, Location):
+        return None
+    return None if has_model(workplace, place) else NO_MODEL
 
 
 def _unless_written_to(

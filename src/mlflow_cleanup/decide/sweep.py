@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
 from mlflow_cleanup.decide.planner import Ground, judge_now
+from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Place
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location
@@ -19,12 +20,18 @@ from mlflow_cleanup.model.plan import (
     Terms,
     digest_of,
 )
-from mlflow_cleanup.model.shape import is_usual_experiment, shape_of
+from mlflow_cleanup.model.shape import MODEL_FILE, is_usual_experiment
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
 Spot = tuple[str, tuple[str, ...]]
 """A root and the names that lead on from it."""
+
+NO_MODEL = Keep(
+    Kept.NOT_ITS_OWN, f"no {MODEL_FILE} lies directly in it, so it may be more than a model"
+)
+"""A version's source and storage location are any client's text, and can name whatever they like:
+without this, registering somebody's directory and deleting the version would take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,9 @@ class View:
     that are no places of an inventory, as they lie in another's or have no shape; `experiments`
     where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
     ledger time; `released` are ids of what an operator restored by hand, `backlog` of what had been
-    deleted before the first start, where that is to be left alone as well; `problems` say why
-    nothing under a root may count as unclaimed.
+    deleted before the first start, where that is to be left alone as well; `models` the places of
+    versions' copies that hold a model by itself; `problems` say why nothing under a root may count
+    as unclaimed.
     """
 
     ground: Ground
@@ -49,6 +57,7 @@ class View:
     released: frozenset[str] = frozenset()
     backlog: frozenset[str] = frozenset()
     unlisted: Mapping[Spot, Place] = field(default_factory=dict)
+    models: frozenset[Spot] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +101,16 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
         elif isinstance(verdict, Garbage) and candidate.place.path in around:
             yield Judged(candidate, Keep(Kept.NOT_ITS_OWN, "what others have lies in it"))
         elif (place := _found(candidate.place, places, view)) is not None:
+            if isinstance(verdict, Garbage) and not _is_recognised(candidate, view):
+                verdict = NO_MODEL
             yield Judged(candidate, verdict, place.size, place.newest)
+
+
+def _is_recognised(candidate: Candidate, view: View) -> bool:
+    """Tell whether a place shows that it is what it is said to be: a copy has no shape for that."""
+    if candidate.entity.kind is not EntityKind.MODEL_VERSION:
+        return True
+    return isinstance(candidate.place, Location) and _spot(candidate.place) in view.models
 
 
 def _found(
@@ -226,7 +244,7 @@ def _foreign(inventory: Inventory, view: View) -> dict[str, Size]:
             foreign[top] = foreign.get(top, Size()) + place.size
     for (root, inside), place in view.unlisted.items():
         top = "/".join(inside[:2])
-        if root == inventory.root and top in foreign and shape_of(inside) is None:
+        if (root, inside) in view.models and root == inventory.root and top in foreign:
             left = foreign[top].files - place.size.files, foreign[top].bytes - place.size.bytes
             foreign[top] = Size(max(left[0], 0), max(left[1], 0))
     return {top: size for top, size in foreign.items() if size.files}

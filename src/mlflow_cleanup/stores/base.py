@@ -102,6 +102,10 @@ class ArtifactStore(Protocol):
         """Tell whether something lies at `location`."""
         ...
 
+    def holds_file(self, location: Location, name: str) -> bool:
+        """Tell whether a file of this name, and no link, lies directly in `location`."""
+        ...
+
     def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
         """Count the files and bytes of a held item or at a place; None when told to stop before."""
         ...

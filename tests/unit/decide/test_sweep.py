@@ -79,6 +79,7 @@ class Case:
     first_seen: Mapping[Spot, float] | None = None
     adopted: frozenset[str] = frozenset({ROOT})
     released: frozenset[str] = frozenset()
+    models: frozenset[Spot] | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     at: datetime = NOW
 
@@ -95,9 +96,15 @@ class Case:
             adopted=self.adopted,
             released=self.released,
             unlisted=dict(map(copy_of, self.departed)),
+            models=self.models if self.models is not None else copies_among(self.departed),
             problems=self.problems,
         )
         return make_sweep_plan(view, Terms(**terms), "/home/mlflow.db", IDENTITY)
+
+
+def copies_among(departed: tuple[Candidate, ...]) -> frozenset[Spot]:
+    """Name the places of versions' copies: a model lies in each of them."""
+    return frozenset(copy_of(one)[0] for one in departed)
 
 
 def copy_of(candidate: Candidate) -> tuple[Spot, Place]:
@@ -216,6 +223,14 @@ class TestDeparted:
         plan = case(departed=(version,)).plan()
 
         assert plan.take == (Judged(version, Garbage(Gone.VERSION_DELETED), Size(1, 10), 0.0),)
+
+    def test_version_is_kept_where_no_model_lies(self) -> None:
+        """Its place is any client's text, and whoever wrote it may have meant something else."""
+        plan = case(departed=(version_at("theses"),), models=frozenset()).plan()
+
+        assert plan.take == ()
+        assert kept(plan) == {"net version 1": Kept.NOT_ITS_OWN}
+        assert ["MLmodel" in str(item.verdict) for item in plan.keep] == [True]
 
     def test_place_of_two_versions_is_one_step(self) -> None:
         """Both are gone: the first of them stands for it."""

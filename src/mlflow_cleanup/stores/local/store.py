@@ -194,6 +194,15 @@ class LocalStore:
         with self._open() as root:
             return _is_there(root, location.inside)
 
+    def holds_file(self, location: Location, name: str) -> bool:
+        """See `ArtifactStore.holds_file`."""
+        with self._open() as root:
+            try:
+                with descend(root, location.inside) as place:
+                    return stat.S_ISREG(place.lstat(name).st_mode)
+            except FileNotFoundError:
+                return False
+
     def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
         """See `ArtifactStore.measure`."""
         inside = what.inside if isinstance(what, Location) else self._held_at(what)
