@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
 from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.ledger.sweeps import Pin
@@ -34,11 +34,13 @@ class Sight:
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
+    _roots: tuple[str, ...] = field(init=False, default=())
     _pins: list[Pin] = field(init=False, default_factory=list)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
         self.places = self.workplace.places(self.listed)
+        self._roots = tuple(real_roots(self.workplace.settings))
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
         registry = self.workplace.registry
@@ -86,6 +88,7 @@ class Sight:
             unreachable=self.unreachable,
             departed=snapshot.departed,
             soft=snapshot.soft_claims,
+            roots=self._roots,
         )
 
     @property

@@ -122,11 +122,10 @@ def _found(
 
 
 def _around(inventories: Iterable[Inventory]) -> set[str]:
-    """Name every directory around a recognised place or an artifact root."""
+    """Name every directory around a recognised place."""
     around: set[str] = set()
     for inventory in inventories:
-        inner = [Location(inventory.root, inside).path for inside in inventory.places]
-        for path in (f"{inventory.root}/", *inner):
+        for path in (Location(inventory.root, inside).path for inside in inventory.places):
             while (path := path.rpartition("/")[0]) and path not in around:
                 around.add(path)
     return around

@@ -258,7 +258,12 @@ class TestDeparted:
         }.get("/".join(inside))
         version = version_at(*inside)
         inner = inventory(root=f"{ROOT}/shared/inner")
-        plan = Case((inventory(*filter(None, [beside])), inner), (version,), first_seen={}).plan()
+        plan = Case(
+            (inventory(*filter(None, [beside])), inner),
+            (version,),
+            replace(ground(), roots=(ROOT, inner.root)),
+            first_seen={},
+        ).plan()
 
         assert kept(plan)[version.entity.id] is Kept.NOT_ITS_OWN
         assert plan.take == ()
