@@ -68,6 +68,19 @@ class DatabaseBusy(TrackingUnreadable):
         )
 
 
+class RegistryGone(TrackingUnreadable):
+    """The model registry that was given before is not there, and nobody said that it is over."""
+
+    def __init__(self, path: str, database: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the model registry {path}, given at an earlier start, is not there any more: what "
+            "its versions claim cannot be read, and nothing was touched. Give its new place with "
+            "--registry-store-uri. To forget it, as the registry is in the tracking database by "
+            f"now, give that: --registry-store-uri sqlite:///{database}"
+        )
+
+
 class StoreUnreachable(CleanupError):
     """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
 

@@ -43,8 +43,7 @@ class Sight:
         self._roots = tuple(real_roots(self.workplace.settings))
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
-        registry = self.workplace.registry
-        more = registry.version_claims() if registry is not None else []
+        more = self.workplace.registry_claims()
         self._pins = self.workplace.ledger.pins.all()
         more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in self._pins]
         self.snapshot = self.workplace.tracking.snapshot(

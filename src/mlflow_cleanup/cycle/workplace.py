@@ -11,9 +11,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.config import Settings
-from mlflow_cleanup.errors import ForeignOwner, LedgerMissing, NoRoot, StoreUnreachable
+from mlflow_cleanup.errors import (
+    ForeignOwner,
+    LedgerMissing,
+    NoRoot,
+    RegistryGone,
+    StoreUnreachable,
+)
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
@@ -65,8 +72,9 @@ class Workplace:
 
     def __post_init__(self) -> None:
         self.tracking = TrackingDatabase(self.settings.database)
-        if self.settings.registry is not None:
-            self.registry = TrackingDatabase(self.settings.registry)
+        registry = self.settings.registry or self.ledger.registry
+        if registry not in (None, self.settings.database):
+            self.registry = TrackingDatabase(registry)
         self.probe = ChangeProbe(self.settings.database)
 
     @classmethod
@@ -79,6 +87,19 @@ class Workplace:
         except LedgerMissing:
             ledger = Ledger.empty()
         return cls(settings, ledger, stop=stop or threading.Event(), listers=listers)
+
+    def registry_claims(self) -> list[Claim]:
+        """Read what a model registry kept apart claims; raises TrackingUnreadable."""
+        if self.registry is None:
+            return []
+        if self.settings.registry is None and not os.path.exists(self.registry.path):
+            raise RegistryGone(self.registry.path, self.settings.database)
+        return self.registry.version_claims()
+
+    def remember_registry(self) -> None:
+        """Let later starts that are told of no model registry read the one of this start too."""
+        if self.settings.registry is not None:
+            self.ledger.set_registry(self.registry.path if self.registry else None)
 
     @property
     def fold(self) -> Callable[[str], str]:

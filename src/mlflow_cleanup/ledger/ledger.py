@@ -131,6 +131,16 @@ class Ledger:
             return
         self.set_fact("identity", json.dumps(asdict(identity)))
 
+    @property
+    def registry(self) -> str | None:
+        """The model registry's own database, as it was given last; None: there is none."""
+        return self.fact("registry") or None
+
+    def set_registry(self, path: str | None) -> None:
+        """Remember it; None: the registry is in the tracking database."""
+        if path != self.registry:
+            self.set_fact("registry", path or "")
+
     def vanished_within(self, window: timedelta, now: Moment) -> int:
         """Count the active runs whose rows vanished unexplained within `window`."""
         since_s = now.aged_s - window.total_seconds()
