@@ -41,7 +41,7 @@ class View:
     `departed` are the entities that left and have, or had, bytes; `unlisted` those of their places
     that are no places of an inventory, as they lie in another's or have no shape; `experiments`
     where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
-    ledger time; `released` are ids of what an operator restored by hand, `backlog` of what had been
+    `awake_s`; `released` are ids of what an operator restored by hand, `backlog` of what had been
     deleted before the first start, where that is to be left alone as well; `models` the places of
     versions' copies that hold a model by itself; `problems` say why nothing under a root may count
     as unclaimed.
@@ -186,12 +186,12 @@ def _unless_left_alone(candidate: Candidate, verdict: Verdict, view: View) -> Ve
 
 def _is_young(place: Place, now: Moment) -> bool:
     """Tell whether something in it is younger than an orphan may be, or claims to be."""
-    return now.at.timestamp() - place.newest < ORPHAN_AGE.total_seconds()
+    return now.age_s(place.newest) < ORPHAN_AGE.total_seconds()
 
 
 def _was_seen_before(spot: Spot, view: View) -> bool:
     first_s = view.first_seen.get(spot)
-    return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
+    return first_s is not None and view.now.awake_s - first_s >= ORPHAN_INTERVAL.total_seconds()
 
 
 def _is_in_use(place: Place, view: View) -> bool:

@@ -87,16 +87,19 @@ class Ledger:
             self._age = Age.decode(stored) if stored else Age(0.0, reading)
         age = self._age.at(reading)
         is_new_base = age.reading.boot != self._age.reading.boot or self.fact("age") is None
-        if is_new_base or age.aged_s - self._saved_s() >= _SAVE_AGE_EVERY_S:
+        if (
+            is_new_base
+            or age.was_set(self._age)
+            or age.aged_s - self._saved_s() >= _SAVE_AGE_EVERY_S
+        ):
             self.set_fact("age", age.encode())
         self._age = age
-        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+        return _moment(age)
 
     def peek(self, reading: Reading) -> Moment:
         """Say what `now` would, without writing; for readers."""
         stored = self.fact("age")
-        age = Age.decode(stored).at(reading) if stored else Age(0.0, reading)
-        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+        return _moment(Age.decode(stored).at(reading) if stored else Age(0.0, reading))
 
     def fact(self, name: str) -> str | None:
         """Return a single fact by name."""
@@ -227,3 +230,7 @@ class Ledger:
     def _saved_s(self) -> float:
         stored = self.fact("age")
         return Age.decode(stored).aged_s if stored else 0.0
+
+
+def _moment(age: Age) -> Moment:
+    return Moment(utc(age.reading.wall_s), age.aged_s, age.off_s, age.behind_s)

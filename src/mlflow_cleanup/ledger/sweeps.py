@@ -17,7 +17,10 @@ Spot = tuple[str, tuple[str, ...]]
 
 
 class Sightings:
-    """Since when each unclaimed place was seen unclaimed, in ledger time, without a break."""
+    """Since when each unclaimed place was seen unclaimed, without a break.
+
+    In ledger time without what passed while the machine was off: nobody could claim anything then.
+    """
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
@@ -30,7 +33,7 @@ class Sightings:
             for row in rows
         }
 
-    def note(self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], aged_s: float) -> None:
+    def note(self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], awake_s: float) -> None:
         """Take down, for each root that was listed whole, what is unclaimed in it now.
 
         What is claimed or gone meanwhile begins anew when it is seen again.
@@ -45,7 +48,7 @@ class Sightings:
                 )
                 connection.executemany(
                     "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
-                    [(to_blob(root), to_blob("/".join(place)), aged_s) for place in there],
+                    [(to_blob(root), to_blob("/".join(place)), awake_s) for place in there],
                 )
 
 
