@@ -20,6 +20,7 @@ from tests.kit.world import Run, World
 
 LOST = "f" * 32
 MODEL = "m-" + "e" * 32
+TRACE = "tr-" + "d" * 32
 
 
 @pytest.fixture
@@ -44,6 +45,25 @@ def exported(world: World) -> Path:
     place = world.root / "exported" / "model"
     world.write(place, "MLmodel", 100)
     return place
+
+
+def unclaim(world: World) -> None:
+    """Let every trace go, as MLflow does."""
+    world.db.execute("DELETE FROM trace_tags")
+    world.db.execute("DELETE FROM trace_info")
+
+
+def scandir_without(name: str) -> Callable[[int | str], object]:
+    """Make a directory of this name unreadable, for whoever would be allowed to as well."""
+    real = os.scandir
+
+    def scandir(path: int | str) -> object:
+        where = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
+        if where.endswith(f"/{name}"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    return scandir
 
 
 def crash() -> None:
@@ -110,6 +130,45 @@ class TestOrphans:
 
         assert stocked.bytes_at(place) == 100
 
+    def test_plan_from_before_its_claim_does_not_count(self, stocked: World) -> None:
+        """Carried out late, it says of then that nobody claimed it, and nothing of since."""
+        place = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(seconds=5)
+        plan = stocked.plan()
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        stocked.advance(hours=2)
+        stocked.sweep()
+        stocked.carry_out(plan)
+        stocked.advance(hours=4.5)
+        unclaim(stocked)
+        stocked.sweep()
+
+        assert stocked.bytes_at(place) == 100
+
+    def test_claimed_while_not_everything_was_seen_begins_anew(
+        self, stocked: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a full cycle could not judge was not seen unclaimed by it, nor by the one before."""
+        place = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        (stocked.root / "odd").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", scandir_without("odd"))
+            stocked.advance(hours=5)
+            stocked.sweep()
+        unclaim(stocked)
+        stocked.advance(hours=5)
+        stocked.sweep()
+        assert stocked.bytes_at(place) == 100
+
+        stocked.advance(hours=4)
+        stocked.sweep()
+        assert not place.exists()
+
     def test_root_that_was_not_adopted_is_only_reported(self, world: World) -> None:
         """Another database may use the root as well: an operator has to say that none does."""
         world.run({"large": 10_000})
@@ -134,15 +193,8 @@ class TestOrphans:
         """Not everything was seen, so nothing counts as unclaimed."""
         place = lost(stocked)
         (stocked.root / "odd").mkdir()
-        real = os.scandir
-
-        def scandir(path: int | str) -> object:
-            name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
-            if name.endswith("/odd") and not is_seen:
-                raise PermissionError(13, "Permission denied")
-            return real(path)
-
-        monkeypatch.setattr(os, "scandir", scandir)
+        if not is_seen:
+            monkeypatch.setattr(os, "scandir", scandir_without("odd"))
         wait_and_sweep(stocked)
 
         assert place.exists() is not is_seen
@@ -310,9 +362,8 @@ class TestRootsInRoots:
         stocked.restart()
         for _ in range(2):
             plan = stocked.plan()
-            stocked.ledger.sightings.note(
-                plan.unclaimed, stocked.ledger.now(stocked.clock.read()).aged_s
-            )
+            now = stocked.ledger.now(stocked.clock.read())
+            stocked.ledger.sightings.note(plan.unclaimed, now, plan.made_at)
             stocked.advance(days=4)
 
         assert [root.unseen != () for root in stocked.plan().roots] == [False, True]

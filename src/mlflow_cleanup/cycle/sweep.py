@@ -77,7 +77,7 @@ def carry_out(
     unclaimed is remembered for the next full cycle, also where the plan is refused as too large.
     """
     ledger, tools = workplace.ledger, cycle.prepare()
-    ledger.sightings.note(plan.unclaimed, tools.now.awake_s)
+    ledger.sightings.note(plan.unclaimed, tools.now, plan.made_at)
     _require_confirmed(workplace, plan, tools.now.at)
     ledger.plans.begin(plan.stamp, tools.now.at)
     steps: list[Step] = []

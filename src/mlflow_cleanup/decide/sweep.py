@@ -205,13 +205,15 @@ def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
 
 
 def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """List the orphans of every root that was listed whole, those that have to wait as well."""
-    whole = {item.root for item in view.inventories if item.root not in view.problems}
-    found: dict[str, list[tuple[str, ...]]] = {root: [] for root in whole}
+    """List the orphans of every root, those that have to wait as well.
+
+    Where not everything is known nothing is unclaimed, and what was before begins anew: it may have
+    been claimed meanwhile without anybody's having seen it.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {item.root: [] for item in view.inventories}
     waiting = (Kept.SEEN_ONCE, Kept.TOO_YOUNG, Kept.NOT_ADOPTED)
     for item in orphans:
-        is_unclaimed = isinstance(item.verdict, Garbage) or item.verdict.reason in waiting
-        if is_unclaimed and item.place.root in found:
+        if isinstance(item.verdict, Garbage) or item.verdict.reason in waiting:
             found[item.place.root].append(item.place.inside)
     return {root: tuple(places) for root, places in found.items()}
 
