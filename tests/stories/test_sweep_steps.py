@@ -342,6 +342,36 @@ class TestBacklog:
         world.close()
 
 
+class TestSecondNames:
+    """A backup beside the root that gives every file a second name, as `cp -al` does."""
+
+    @pytest.fixture
+    def backed_up(self, stocked: World) -> World:
+        """Most of a root that nobody wants any more, all of it hard links."""
+        place = stocked.root / "registry" / "1"
+        stocked.write(place, "MLmodel", 40_000)
+        stocked.register("gone", storage_location="mlflow-artifacts:/registry/1")
+        stocked.unregister()
+        for number in range(4):
+            stocked.write(stocked.root / "0" / f"{number + 0xF00:032x}" / "artifacts", "a", 5_000)
+        for path in sorted(stocked.root.rglob("*")):
+            if path.is_file():
+                second = stocked.home / "backup" / path.relative_to(stocked.root)
+                second.parent.mkdir(parents=True, exist_ok=True)
+                second.hardlink_to(path)
+        return stocked
+
+    @pytest.mark.parametrize("terms", [Terms(), Terms(at_once=True)])
+    def test_are_braked_as_ever(self, backed_up: World, terms: Terms) -> None:
+        """A share of what is there, not of what would be freed, whatever the reason to take it."""
+        backed_up.restart(terms=terms)
+        plan = backed_up.plan()
+
+        assert sum(size or 0 for size in taken(plan).values()) == 0
+        with pytest.raises(SweepRefused, match=r"of the bytes under"):
+            backed_up.sweep()
+
+
 class TestRootsOfExperiments:
     """Artifact roots that an experiment has for its own artifact location."""
 

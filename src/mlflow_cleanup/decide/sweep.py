@@ -269,16 +269,20 @@ def _in_use(inventory: Inventory, known: Container[Spot], view: View) -> tuple[S
 def _brake(
     plan_id: str, take: Sequence[Judged], inventories: Iterable[Inventory], terms: Terms
 ) -> Refusal | None:
-    """Refuse a plan that would take most of a root, or a great many entities."""
+    """Refuse a plan that would take most of a root, or a great many entities.
+
+    By the files' own sizes: a backup made of second names leaves a plan with nothing to free, and
+    as much to lose.
+    """
     reasons = []
     if len(take) > terms.most_entities:
         reasons.append(f"it would take {len(take)} entities, more than {terms.most_entities}")
     for inventory in inventories:
         taken = sum(
-            item.size.bytes for item in take if item.size and item.place.root == inventory.root
+            item.size.whole for item in take if item.size and item.place.root == inventory.root
         )
-        if taken > terms.most_share * inventory.total.bytes:
-            share = taken / inventory.total.bytes
+        if taken > terms.most_share * inventory.total.whole:
+            share = taken / (inventory.total.whole or taken)
             reasons.append(f"it would take {share:.0%} of the bytes under {inventory.root}")
     if not reasons:
         return None

@@ -616,6 +616,16 @@ class TestBrakes:
         if refusal:
             assert refusal.reason == f"it would take {count} entities, more than {most}"
 
+    def test_files_with_other_names_count_in_full(self) -> None:
+        """Taking them frees nothing, and loses as much as ever."""
+        linked = replace(of(1), size=Size(1, 0, shared=60))
+        for beside, share in ((60, None), (59, "50%")):
+            total = Size(2, beside, shared=60)
+            refusal = Case((inventory(linked, total=total),)).plan().refusal
+
+            assert (refusal is None) is (share is None)
+            assert share is None or share in str(refusal)
+
     def test_each_root_has_a_share_of_its_own(self) -> None:
         """All of a small root is too much, whatever lies in a large one."""
         small = inventory(replace(of(1, 100)), root="/small", total=Size(1, 100))
