@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import PlanOutdated, StoreUnreachable, SweepRefused
+from mlflow_cleanup.errors import PlanOutdated, PlanRefused, StoreUnreachable, SweepRefused
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Kept
@@ -146,6 +146,33 @@ class TestOrphans:
         stocked.sweep()
 
         assert stocked.bytes_at(place) == 100
+
+    @pytest.mark.parametrize("table", ["trace_info", "trace_tags", "logged_models", "datasets"])
+    def test_nothing_is_unclaimed_while_a_table_is_missing(
+        self, stocked: World, table: str
+    ) -> None:
+        """As in the middle of a migration, which makes tables anew and is seen half done."""
+        trace = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        model = lost(stocked, f"0/models/{MODEL}/artifacts")
+        left = lost(stocked)
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        stocked.db.logged_model(MODEL, f"mlflow-artifacts:/0/models/{MODEL}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(hours=4)
+        with stocked.db.connection() as connection:
+            connection.execute("PRAGMA legacy_alter_table = ON")
+            connection.execute(f"ALTER TABLE {table} RENAME TO _alembic_tmp_{table}")
+        assert stocked.plan().take == ()
+        for _ in range(2):
+            with pytest.raises(PlanRefused, match=f"table {table} is missing"):
+                stocked.sweep()
+            stocked.advance(hours=5)
+        assert {stocked.bytes_at(place) for place in (trace, model, left)} == {100}
+
+        stocked.db.execute(f"ALTER TABLE _alembic_tmp_{table} RENAME TO {table}")
+        stocked.sweep()
+        assert [place.exists() for place in (trace, model, left)] == [True, True, False]
 
     def test_claimed_while_not_everything_was_seen_begins_anew(
         self, stocked: World, monkeypatch: pytest.MonkeyPatch

@@ -88,6 +88,7 @@ class Sight:
             departed=snapshot.departed,
             soft=snapshot.soft_claims,
             roots=self._roots,
+            problems=snapshot.problems,
         )
 
     @property

@@ -21,7 +21,8 @@ class Ground:
     """What verdicts are based on: one read of the database, the retention, and ledger time.
 
     `unreachable` are artifact roots that cannot be seen now; `departed` the rows of deleted runs;
-    `soft` the claims of models whose run was deleted; `roots` every configured artifact root.
+    `soft` the claims of models whose run was deleted; `roots` every configured artifact root;
+    `problems` why claims may be missing.
     """
 
     heads: Heads
@@ -32,6 +33,7 @@ class Ground:
     departed: Mapping[str, RunRow] = field(default_factory=dict)
     soft: ClaimIndex | None = None
     roots: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
@@ -81,6 +83,8 @@ def judge_now(candidate: Candidate, ground: Ground) -> Verdict:
     place = candidate.place
     if not isinstance(verdict, Garbage) or not isinstance(place, Location):
         return verdict
+    if ground.problems:
+        return Keep(Kept.CLAIMS_UNKNOWN, ground.problems[0])
     if place.root in ground.unreachable:
         return Keep(Kept.UNREACHABLE, place.root)
     return _around_a_root(place, ground) or verdict

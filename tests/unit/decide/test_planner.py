@@ -218,3 +218,10 @@ def test_root_beside_a_place_keeps_nothing(beside: str) -> None:
     around = replace(ground(), roots=(place.root, f"{place.path}{beside}", f"{place.root}/0"))
 
     assert isinstance(judge_now(candidate(1), around), Garbage)
+
+
+def test_nothing_is_garbage_while_claims_may_be_missing() -> None:
+    """Whatever else is known."""
+    unsure = replace(ground(), problems=("table telling is missing",))
+
+    assert judge_now(candidate(1), unsure) == Keep(Kept.CLAIMS_UNKNOWN, "table telling is missing")
