@@ -98,6 +98,18 @@ class NoRoot(StoreUnreachable):
         super().__init__(root, "it is no artifact root here; add it with --artifact-root")
 
 
+class RootTwice(StoreUnreachable):
+    """Two artifact roots are one directory."""
+
+    def __init__(self, root: str, other: str) -> None:
+        self.other = other
+        super().__init__(
+            root,
+            f"it is the same directory as the artifact root {other}, as by a bind mount, so that "
+            "each place has two names and a claim only one of them. Configure one of the two",
+        )
+
+
 class ForeignOwner(StoreUnreachable):
     """An artifact root carries the owner marker of another tracking database."""
 

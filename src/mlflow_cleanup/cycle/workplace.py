@@ -16,6 +16,7 @@ from mlflow_cleanup.errors import (
     LedgerMissing,
     NoRoot,
     RegistryGone,
+    RootTwice,
     StoreUnreachable,
 )
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
@@ -123,12 +124,14 @@ class Workplace:
     def store_of(self, root: str) -> LocalStore:
         """Return the store of an artifact root, by its real path; raises StoreUnreachable.
 
+        Under a root that is another one as well nothing is done.
         What the ledger holds of a root that is not configured (any more) is left alone: a copied or
         moved state directory still names the places it came from.
         """
         if root not in self._stores:
             if root not in real_roots(self.settings):
                 raise NoRoot(root)
+            self._require_one_name(root)
             known = self.ledger.roots().get(root)
             self._stores[root] = LocalStore(
                 root,
@@ -139,6 +142,12 @@ class Workplace:
                 listers=self.listers,
             )
         return self._stores[root]
+
+    def _require_one_name(self, root: str) -> None:
+        directory = file_id(root)
+        for other in real_roots(self.settings) if directory else ():
+            if other != root and file_id(other) == directory:
+                raise RootTwice(root, other)
 
     def forget_stores(self) -> None:
         """Open stores anew: whose root it is, or whether it was marked, has changed."""
@@ -152,6 +161,7 @@ class Workplace:
         for root in real_roots(self.settings):
             problem = None
             try:
+                self._require_one_name(root)  # may be so only by now
                 self._mark(root)
             except ForeignOwner as error:
                 foreign[root] = error.owner
@@ -172,6 +182,7 @@ class Workplace:
 
         `alone`: no other database uses it, so what this one does not claim nobody does.
         """
+        self._require_one_name(root)
         owner, token = self._owner(self.tracking.identity()), secrets.token_hex(8)
         self.ledger.note_tokens(root, [*self.ledger.tokens_of(root), token])
         LocalStore(root, owner, wait=self.stop.wait).adopt(token, alone=alone)
