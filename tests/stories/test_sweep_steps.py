@@ -324,6 +324,34 @@ class TestRestoredByHand:
         assert stocked.bytes_at(place) == (80 if collides else 70)
 
 
+class TestLinks:
+    """A registered version whose source is a link, as `current` is to the model in production."""
+
+    def test_repointed_while_a_plan_is_carried_out_it_protects(self, stocked: World) -> None:
+        """Nothing was committed then, and yet somebody needs what was still to be taken."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        current = stocked.home / "current"
+        current.symlink_to(stocked.home / "elsewhere")
+        stocked.register(str(current / "0" / "live"))
+        stocked.delete(*runs)
+        plan = stocked.plan()
+        victim = plan.take[-1].place.path
+        waiting = iter([victim])
+
+        def follow(_: Step) -> bool:
+            for place in waiting:
+                current.unlink()
+                (stocked.home / "prod" / "0").mkdir(parents=True)
+                (stocked.home / "prod" / "0" / "live").symlink_to(place)
+                current.symlink_to(stocked.home / "prod")
+            return True
+
+        stocked.carry_out(plan, follow)
+        assert [run for run in runs if run.place.exists()] == [
+            run for run in runs if str(run.place) == victim
+        ]
+
+
 class TestBacklog:
     """What had been deleted before the first start, where it is left alone."""
 

@@ -56,14 +56,15 @@ class Sight:
         return self.snapshot
 
     def refresh(self) -> None:
-        """Read again unless nothing was committed or pinned since.
+        """Read again unless nothing was committed or pinned since, and no claim leads elsewhere.
 
         Raises TrackingUnreadable when claims can no longer be read.
         """
         version = self.workplace.probe.version()
         is_known = version is not None and version == self._version
         is_known = is_known and self._pins == self.workplace.ledger.pins.all()
-        if self.snapshot is not None and is_known and self.workplace.registry is None:
+        is_known = is_known and self.snapshot is not None and self.workplace.registry is None
+        if is_known and not self.places.links_moved():
             return
         snapshot = self.look()
         if problems := snapshot.problems:
