@@ -248,6 +248,30 @@ class TestOrphans:
         assert [step.result.value for step in stocked.carry_out(plan)] == ["skipped"]
         assert stocked.bytes_at(place) == 105
 
+    @pytest.mark.parametrize("happens", ["overwritten", "added", "times set"])
+    def test_changed_since_the_plan_is_left_alone_whatever_its_times_say(
+        self, stocked: World, happens: str
+    ) -> None:
+        """MLflow's own clients copy files into place with the times of their originals."""
+        place = lost(stocked)
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(hours=5)
+        plan = stocked.plan()
+        file = place / ("model.bin" if happens != "added" else "new")
+        before = {path: os.stat(path) for path in (place, place / "model.bin")}
+        (judged,) = plan.take
+        while not file.exists() or os.stat(file).st_ctime <= (judged.changed or 0.0):
+            if happens != "times set":
+                file.write_bytes(b"new" * 50)
+            os.utime(file, (10, 10))
+            for path, status in before.items():
+                os.utime(path, (status.st_atime, status.st_mtime))
+
+        (step,) = stocked.carry_out(plan)
+        assert (step.result.value, "since the plan was made" in step.detail) == ("skipped", True)
+        assert file.exists()
+
     def test_one_that_became_a_link_stops_no_other(self, stocked: World) -> None:
         """Each failure by itself: it is kept, and the rest of the plan is carried out."""
         plan = self.planned(stocked)
@@ -266,7 +290,7 @@ class TestOrphans:
     ) -> None:
         """It may have been written to since: that it was not is not known."""
         plan = self.planned(stocked)
-        stocked.faults.fail("newest_write", error)
+        stocked.faults.fail("newest_times", error)
 
         steps = stocked.carry_out(plan)
 

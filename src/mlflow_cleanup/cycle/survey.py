@@ -188,12 +188,13 @@ def has_model(workplace: Workplace, place: Location) -> bool:
 def _look_at(workplace: Workplace, entity: Entity, place: Location) -> Place | None:
     try:
         store = workplace.store_of(place.root)
-        newest, size = store.newest_write(place), store.measure(place, workplace.unhurried)
+        times, size = store.newest_times(place), store.measure(place, workplace.unhurried)
     except (CleanupError, OSError):
         return None  # what cannot be seen is not judged
-    if newest is None or size is None:
+    if times is None or size is None:
         return None
-    return Place(entity, place.inside, (), is_shell=False, size=size, newest=newest)
+    newest, changed = times
+    return Place(entity, place.inside, (), False, size, newest, changed=changed)
 
 
 def _experiments(sight: Sight, snapshot: Snapshot) -> frozenset[Spot]:

@@ -153,7 +153,7 @@ def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
 
 def _cautious(plan: SweepPlan, tools: Tools, workplace: Workplace) -> Tools:
     """Look again at more than the database: at an orphan's files, and what operators restored."""
-    planned = {item.place: item.newest for item in plan.take}
+    planned = {item.place: item for item in plan.take}
     left = _LeftAlone(plan, workplace)
 
     def refresh() -> None:
@@ -202,21 +202,24 @@ def _unrecognised(candidate: Candidate, workplace: Workplace) -> Keep | None:
 
 
 def _unless_written_to(
-    candidate: Candidate,
-    verdict: Verdict,
-    planned: Mapping[Location, float | None],
-    tools: Tools,
+    candidate: Candidate, verdict: Verdict, planned: Mapping[Location, Judged], tools: Tools
 ) -> Verdict:
-    """Keep an orphan that was written to after its plan was made: it is in use."""
+    """Keep an orphan in which something was changed after its plan was made: it is in use.
+
+    Modification times alone do not tell: copies often keep those of their originals.
+    """
     place = candidate.place
     if not isinstance(place, Location):
         return verdict
     try:
-        newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
+        found, before = tools.store_of(place.root).newest_times(place), planned.get(place)
     except (CleanupError, OSError) as error:
         return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
-    if newest is not None and (before is None or newest > before):
-        return Keep(Kept.TOO_YOUNG)
+    if found is None:
+        return verdict
+    times = (None, None) if before is None else (before.newest, before.changed)
+    if any(then is None or now > then for now, then in zip(found, times, strict=True)):
+        return Keep(Kept.TOO_YOUNG, "since the plan was made")
     return verdict
 
 

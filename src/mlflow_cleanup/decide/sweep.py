@@ -103,7 +103,7 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
         elif (place := _found(candidate.place, places, view)) is not None:
             if isinstance(verdict, Garbage) and not _is_recognised(candidate, view):
                 verdict = NO_MODEL
-            yield Judged(candidate, verdict, place.size, place.newest)
+            yield Judged(candidate, verdict, place.size, place.newest, place.changed)
 
 
 def _is_recognised(candidate: Candidate, view: View) -> bool:
@@ -148,7 +148,7 @@ def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
                 experiment_id=place.above[-1] if place.above else None,
             )
             verdict = _verdict_on(candidate, place, view, terms)
-            yield Judged(candidate, verdict, place.size, place.newest)
+            yield Judged(candidate, verdict, place.size, place.newest, place.changed)
 
 
 def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:

@@ -76,12 +76,17 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One place with its verdict. `newest` is its newest modification time in Unix seconds."""
+    """One place with its verdict.
+
+    `newest` is its newest modification time in Unix seconds, `changed` the newest time at which
+    anything in it was changed, by which a plan's step tells that somebody was there since.
+    """
 
     candidate: Candidate
     verdict: Verdict
     size: Size | None = None
     newest: float | None = None
+    changed: float | None = None
 
     @property
     def place(self) -> Location:

@@ -48,7 +48,7 @@ class _Intake:
 
     def add(self, found: Listed) -> None:
         """Add one directory."""
-        inside, files, size, newest, _, marked_files, marked_bytes, shared = found
+        inside, files, size, newest, _, marked_files, marked_bytes, shared, changed = found
         place = self._place
         if place is None or inside[: self._depth] != place.inside:
             place = self._turn_to(found)
@@ -59,6 +59,8 @@ class _Intake:
             return
         if newest > place.newest:  # noqa: PLR1730 - max() takes three times as long
             place.newest = newest
+        if changed > place.changed:  # noqa: PLR1730 - likewise
+            place.changed = changed
         if self._marked is not None and any(map(self._marked, inside[self._depth :])):
             marked_files, marked_bytes = files, size
         if marked_files:

@@ -268,6 +268,7 @@ def _judged_values(item: Judged) -> dict[str, Any]:
         "files": item.size.files if item.size else None,
         "bytes": item.size.bytes if item.size else None,
         "newest": item.newest,
+        "changed": item.changed,
     }
 
 
@@ -284,7 +285,8 @@ def _judged_from(told: Mapping[str, Any]) -> Judged:
         cascade=bool(told["cascade"]),
     )
     size = None if told["bytes"] is None else Size(int(told["files"]), int(told["bytes"]))
-    return Judged(candidate, Garbage(gone, candidate.deleted_at), size, told["newest"])
+    verdict = Garbage(gone, candidate.deleted_at)
+    return Judged(candidate, verdict, size, told["newest"], told["changed"])
 
 
 def _root_values(root: RootSummary) -> dict[str, Any]:

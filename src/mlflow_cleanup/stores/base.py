@@ -136,3 +136,11 @@ class ArtifactStore(Protocol):
     def newest_write(self, location: Location) -> float | None:
         """Return the newest modification time under `location`, in Unix seconds; None: nothing."""
         ...
+
+    def newest_times(self, location: Location) -> tuple[float, float] | None:
+        """Return that, and the newest time at which anything there was changed.
+
+        The second is the inode's (on Windows a file's beginning): copying sets modification times
+        back, but not this one.
+        """
+        ...

@@ -24,6 +24,7 @@ from tests.kit.values import NOW, ROOT, candidate, claim_on, ground
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 AGED_S = 100 * DAY_S
 OLD = NOW.timestamp() - 30 * DAY_S
+CHANGED = 3.0
 IDENTITY = BackendIdentity({"0": 1_700_000_000_001})
 LARGE = 1_000_000
 
@@ -41,6 +42,7 @@ def place(inside: str, size: int = 10, **more: Any) -> Place:  # noqa: ANN401 - 
         "is_shell": names[-1] != "artifacts",
         "size": Size(1 if size else 0, size),
         "newest": OLD,
+        "changed": CHANGED,
         **more,
     }
     return Place(Entity(kind, id_), names, above, **values)
@@ -164,14 +166,15 @@ def test_a_whole_root_is_judged_from_one_look() -> None:
     ).plan()
 
     assert plan.take == (
-        Judged(dead_model, Garbage(Gone.MODEL_DELETED), Size(1, 10_000), OLD),
-        Judged(vanished, Garbage(Gone.VANISHED), Size(1, 100), OLD),
-        Judged(deleted, Garbage(Gone.DELETED, NOW), Size(1, 10), OLD),
+        Judged(dead_model, Garbage(Gone.MODEL_DELETED), Size(1, 10_000), OLD, CHANGED),
+        Judged(vanished, Garbage(Gone.VANISHED), Size(1, 100), OLD, CHANGED),
+        Judged(deleted, Garbage(Gone.DELETED, NOW), Size(1, 10), OLD, CHANGED),
         Judged(
             candidate(7, gone=Gone.ORPHAN, experiment_id="0"),
             Garbage(Gone.ORPHAN),
             Size(1, 1),
             OLD,
+            CHANGED,
         ),
     )
     assert plan.empty == (
@@ -180,6 +183,7 @@ def test_a_whole_root_is_judged_from_one_look() -> None:
             Garbage(Gone.EMPTY),
             Size(),
             OLD,
+            CHANGED,
         ),
     )
     assert [(item.candidate, item.verdict) for item in plan.keep] == [
@@ -222,7 +226,7 @@ class TestDeparted:
         version = version_at("exported", "model")
         plan = case(departed=(version,)).plan()
 
-        assert plan.take == (Judged(version, Garbage(Gone.VERSION_DELETED), Size(1, 10), 0.0),)
+        assert plan.take == (Judged(version, Garbage(Gone.VERSION_DELETED), Size(1, 10), 0.0, 0.0),)
 
     def test_version_is_kept_where_no_model_lies(self) -> None:
         """Its place is any client's text, and whoever wrote it may have meant something else."""

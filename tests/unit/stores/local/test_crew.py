@@ -290,7 +290,7 @@ def test_piece_whose_directory_is_gone_is_gone(opened: Open, tmp_path: Path) -> 
     """What vanished since it was given away counts nothing."""
     [answer] = answers(opened(tmp_path), (("gone",), ["a"]))
 
-    assert answer == ([(("gone", "a"), 0, 0, 0.0, True, 0, 0, 0)], [])
+    assert answer == ([(("gone", "a"), 0, 0, 0.0, True, 0, 0, 0, 0.0)], [])
 
 
 def test_message_cut_short_is_noticed() -> None:
