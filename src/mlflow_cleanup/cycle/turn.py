@@ -171,6 +171,7 @@ class Cycle:
 
     def _begin(self, sight: Sight) -> None:
         """On the very first look, take what is there as given: deleted runs are the backlog."""
+        self._workplace.remember_registry()
         snapshot = sight.snapshot
         if snapshot is None or self._ledger.identity is not None:
             return
