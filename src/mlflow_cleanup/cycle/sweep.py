@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,11 +11,11 @@ from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cycle.candidates import still_at_work
-from mlflow_cleanup.cycle.survey import has_model, list_roots, released, survey
+from mlflow_cleanup.cycle.caution import cautious
+from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
-from mlflow_cleanup.decide.sweep import NO_MODEL
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
@@ -25,14 +25,12 @@ from mlflow_cleanup.errors import (
     PlanOutdated,
     SweepRefused,
 )
-from mlflow_cleanup.ledger.known import RunState
-from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
+from mlflow_cleanup.model.verdict import Garbage, Gone, Kept
 from mlflow_cleanup.observe.listing import take_inventory
 from mlflow_cleanup.report.plans import require_distinct
 
@@ -90,7 +88,7 @@ def carry_out(
     def keep_going() -> bool:
         return is_wanted and tools.keep_going()
 
-    course = replace(_cautious(plan, tools, workplace), keep_going=keep_going, unhurried=keep_going)
+    course = replace(cautious(plan, tools, workplace), keep_going=keep_going, unhurried=keep_going)
     marked = _marked(plan, workplace, tools.now)
     try:
         for step in _steps(marked, course, purges=purges and not tools.retention):
@@ -163,78 +161,6 @@ def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
         for item in plan.take
     )
     return replace(plan, take=tuple(take))
-
-
-def _cautious(plan: SweepPlan, tools: Tools, workplace: Workplace) -> Tools:
-    """Look again at more than the database: at an orphan's files, and what operators restored."""
-    planned = {item.place: item for item in plan.take}
-    left = _LeftAlone(plan, workplace)
-
-    def refresh() -> None:
-        tools.refresh()
-        left.read()
-
-    def judge(candidate: Candidate) -> Verdict:
-        verdict = tools.judge(candidate)
-        if not isinstance(verdict, Garbage):
-            return verdict
-        if (kept := left.verdict(candidate) or _unrecognised(candidate, workplace)) is not None:
-            return kept
-        if candidate.gone is Gone.ORPHAN:
-            return _unless_written_to(candidate, verdict, planned, tools)
-        return verdict
-
-    return replace(tools, refresh=refresh, judge=judge)
-
-
-class _LeftAlone:
-    """What is left alone by now: restored by hand since, or the backlog where that stays."""
-
-    def __init__(self, plan: SweepPlan, workplace: Workplace) -> None:
-        self._plan, self._workplace = plan, workplace
-        self.read()
-
-    def read(self) -> None:
-        """Read it anew from the ledger."""
-        self._released = released(self._workplace)
-        backlog = self._workplace.ledger.known.ids(RunState.BACKLOG)
-        self._backlog = backlog if self._plan.leaves_backlog else frozenset()
-
-    def verdict(self, candidate: Candidate) -> Keep | None:
-        """Say why a candidate is left alone, None where it is not."""
-        if candidate.entity.id in self._released.ids or candidate.place in self._released.places:
-            return Keep(Kept.RELEASED)
-        return Keep(Kept.BACKLOG) if candidate.entity.id in self._backlog else None
-
-
-def _unrecognised(candidate: Candidate, workplace: Workplace) -> Keep | None:
-    """Say why a version's copy is none, or none any more."""
-    place = candidate.place
-    if candidate.entity.kind is not EntityKind.MODEL_VERSION or not isinstance(place, Location):
-        return None
-    return None if has_model(workplace, place) else NO_MODEL
-
-
-def _unless_written_to(
-    candidate: Candidate, verdict: Verdict, planned: Mapping[Location, Judged], tools: Tools
-) -> Verdict:
-    """Keep an orphan in which something was changed after its plan was made: it is in use.
-
-    Modification times alone do not tell: copies often keep those of their originals.
-    """
-    place = candidate.place
-    if not isinstance(place, Location):
-        return verdict
-    try:
-        found, before = tools.store_of(place.root).newest_times(place), planned.get(place)
-    except (CleanupError, OSError) as error:
-        return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
-    if found is None:
-        return verdict
-    times = (None, None) if before is None else (before.newest, before.changed)
-    if any(then is None or now > then for now, then in zip(found, times, strict=True)):
-        return Keep(Kept.TOO_YOUNG, "since the plan was made")
-    return verdict
 
 
 def _steps(plan: SweepPlan, tools: Tools, *, purges: bool) -> Iterator[Step]:
