@@ -30,8 +30,9 @@ class Settings:
     `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact
     roots; `artifacts_destination` is where proxied artifacts lie, None when that is no local
     directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
-    the SQLite file of a model registry kept apart, whose versions claim places too. `full_cycle` is
-    the time from one of the monitor's full cycles to the next; None: it makes none by itself.
+    the SQLite file of the model registry, whose versions claim places too: `database` itself where
+    it is not kept apart, None where none was given, so that the one given last counts. `full_cycle`
+    is the time from one of the monitor's full cycles to the next; None: it makes none by itself.
     `purge_metadata`: the monitor removes rows, too, whose files it purged.
     """
 

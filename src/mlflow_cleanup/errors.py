@@ -93,6 +93,19 @@ class NoRoomToVacuum(TrackingUnwritable):
         )
 
 
+class RegistryGone(TrackingUnreadable):
+    """The model registry that was given before is not there, and nobody said that it is over."""
+
+    def __init__(self, path: str, database: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the model registry {path}, given at an earlier start, is not there any more: what "
+            "its versions claim cannot be read, and nothing was touched. Give its new place with "
+            "--registry-store-uri. To forget it, as the registry is in the tracking database by "
+            f"now, give that: --registry-store-uri sqlite:///{database}"
+        )
+
+
 class StoreUnreachable(CleanupError):
     """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
 
@@ -108,6 +121,18 @@ class NoRoot(StoreUnreachable):
 
     def __init__(self, root: str) -> None:
         super().__init__(root, "it is no artifact root here; add it with --artifact-root")
+
+
+class RootTwice(StoreUnreachable):
+    """Two artifact roots are one directory."""
+
+    def __init__(self, root: str, other: str) -> None:
+        self.other = other
+        super().__init__(
+            root,
+            f"it is the same directory as the artifact root {other}, as by a bind mount, so that "
+            "each place has two names and a claim only one of them. Configure one of the two",
+        )
 
 
 class ForeignOwner(StoreUnreachable):

@@ -480,6 +480,23 @@ def test_newest_write_is_the_youngest_of_everything_below(wooded: Ground) -> Non
         assert wooded.store().newest_write(place(wooded, "a")) == T0 + 10 * (number + 1)
 
 
+def test_newest_change_is_seen_by_listing_and_looking_alike(wooded: Ground) -> None:
+    """Of whatever lies there, by a time that setting modification times only moves forward."""
+    wooded.put(place(wooded, "a"), {"x": b"", "deep/er/y": b""})
+    wooded.touch(place(wooded, "a", "deep", "er", "y"), T0)
+    store = wooded.store()
+    found = store.newest_times(place(wooded, "a"))
+    listed = [
+        one.changed
+        for one in store.listing(None, always)
+        if isinstance(one, Listed) and one.inside[:1] == ("a",)
+    ]
+
+    assert found is not None
+    assert found == (store.newest_write(place(wooded, "a")), max(listed))
+    assert store.newest_times(place(wooded, "missing")) is None
+
+
 def test_newest_write_where_nothing_lies_is_none(wooded: Ground) -> None:
     """Missing is told from empty: an empty directory has a time of its own."""
     wooded.make(place(wooded, "empty"))

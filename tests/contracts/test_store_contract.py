@@ -115,6 +115,7 @@ METHODS: dict[str, Callable[[ArtifactStore, Item], object]] = {
     "measure a place": lambda store, item: store.measure(item.location, always),
     "measure an item": lambda store, item: store.measure(item, always),
     "newest_write": lambda store, item: store.newest_write(item.location),
+    "holds_file": lambda store, item: store.holds_file(item.location, "MLmodel"),
 }
 
 
@@ -443,6 +444,17 @@ def test_existing_is_told_from_missing(ground: Ground) -> None:
 
     assert ground.store().exists(place(ground))
     assert not ground.store().exists(place(ground, "7", "other", "artifacts"))
+
+
+def test_file_is_held_directly_and_by_its_name(ground: Ground) -> None:
+    """Neither what lies deeper, nor a directory of that name, nor anything where nothing lies."""
+    ground.put(place(ground), {"a/weights": b"w", "MLmodel": b"m"})
+    store = ground.store()
+
+    assert store.holds_file(place(ground), "MLmodel")
+    assert not store.holds_file(place(ground), "weights")
+    assert not store.holds_file(place(ground), "a")
+    assert not store.holds_file(place(ground, "7", "other", "artifacts"), "MLmodel")
 
 
 def test_newest_write_is_that_of_the_youngest_file(ground: Ground) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mlflow_cleanup.model.moment import Moment
 from tests.kit.tracking_db import run_id
 from tests.kit.world import Run, World
 
@@ -21,10 +22,10 @@ def leak(world: World) -> None:
     lately = world.run({"e": 90})
     world.cycle()
     world.delete(lately)
-    world.ledger.pins.add(
-        ["/srv/pinned", run_id(0xF)], world.ledger.now(world.clock.read()).at, "x"
-    )
-    world.ledger.sightings.note({str(world.root): [("0", run_id(0xC), "artifacts")]}, 0.0)
+    now = world.ledger.now(world.clock.read())
+    world.ledger.pins.add(["/srv/pinned", run_id(0xF)], now.at, "x")
+    seen = {str(world.root): [("0", run_id(0xC), "artifacts")]}
+    world.ledger.sightings.note(seen, Moment(now.at, 0.0), now.at)
 
 
 def _runs(world: World) -> None:
@@ -56,7 +57,7 @@ def _models_and_traces(world: World) -> None:
         run_id(0xA),
         f"m-{run_id(3)}",
     )
-    world.write(world.root / "exported" / "net", "model", 5)
+    world.write(world.root / "exported" / "net", "MLmodel", 5)
     world.register("gone", version=7, storage_location="mlflow-artifacts:/exported/net")
     world.unregister(7)
     for number in (1, 2):  # the first has its rows, of the second they are gone

@@ -26,7 +26,7 @@ import pytest
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle
 from mlflow_cleanup.cycle.requests import do
-from mlflow_cleanup.cycle.sweep import carry_out, full_cycle, look, require_current
+from mlflow_cleanup.cycle.sweep import Follow, carry_out, full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD
@@ -246,11 +246,11 @@ class World:
         """Do a full cycle, as `mlflow-cleanup sweep --apply` does."""
         return full_cycle(self._cycle, self.workplace, lambda _: lambda _: True)[1]
 
-    def carry_out(self, plan: SweepPlan) -> list[Step]:
+    def carry_out(self, plan: SweepPlan, follow: Follow = lambda _: True) -> list[Step]:
         """Carry out a plan made before, as `mlflow-cleanup apply` does."""
         require_current(self.workplace, plan, self.ledger.now(self.clock.read()).at)
         self._cycle.run(takes=False)
-        return carry_out(self._cycle, self.workplace, plan)
+        return carry_out(self._cycle, self.workplace, plan, follow)
 
     def refused(self) -> PlanRefused:
         """Run one cycle, which must be refused."""

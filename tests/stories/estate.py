@@ -159,7 +159,7 @@ class Estate:
             items.extend(self.world.restore_by_hand(Run(thing.id, self.root)))
 
         is_through = self.do(self.act("restore by hand"), restore)
-        is_back = any(item.state is ItemState.RESTORED for item in items)
+        is_back = any(item.state in (ItemState.RESTORED, ItemState.CONFLICT) for item in items)
         if is_through and is_back and self.rows.standing(thing) is not Standing.LIVE:
             self.laws.released.add(thing)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+from mlflow_cleanup.model.shape import MODEL_FILE
 from tests.stories.estate_files import File
 from tests.stories.estate_rows import Claim, Experiment, Rows, Sort, Standing, Thing
 
@@ -140,7 +141,7 @@ class Laws:
             return f"{thing} is claimed by {claim.holder}"
         if thing in self.released:
             return f"{thing} was restored by hand"
-        if thing.sort is Sort.COPY and (reason := self._against_copy(thing, file)):
+        if thing.sort is Sort.COPY and (reason := self._against_copy(thing, file, act.begun)):
             return reason
         if (reason := self._against_hurry(thing, act)) is not None:
             return reason
@@ -162,12 +163,14 @@ class Laws:
         finally:
             self.cascaded.discard(thing)
 
-    def _against_copy(self, copy: Thing, file: File) -> str | None:
+    def _against_copy(self, copy: Thing, file: File, begun: Iterable[File]) -> str | None:
         """What has a shape of its own stays whose it is, also below or around a copy."""
         for thing in self.rows.things:
             if thing.sort is Sort.COPY or thing.path not in file.path.parents:
                 continue
             return f"{file.path.name} is {thing}'s, not {copy}'s"
+        if not any(one.path == copy.path / MODEL_FILE for one in (*begun, file)):
+            return f"no model lies in {copy} by itself"
         holder = next((one for one in self.rows.experiments if _holds(copy.path, one)), None)
         return f"{copy} is where experiment {holder.id} lies" if holder else None
 

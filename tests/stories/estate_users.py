@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from mlflow_cleanup.model.shape import MODEL_FILE
 from tests.stories.estate import Estate
 from tests.stories.estate_rows import Experiment, Sort, Standing, Thing, Version
 
@@ -139,9 +140,15 @@ class Users(RuleBasedStateMachine):
         self.estate.rows.register(again, f"models:/telling/{version.number}")
         return again
 
-    @rule(target=things, where=st.sampled_from(COPIES), one=experiments, thing=things)
+    @rule(
+        target=things,
+        where=st.sampled_from(COPIES),
+        one=experiments,
+        thing=things,
+        is_anything=SELDOM,
+    )
     @precondition(has_room)
-    def register_copy(self, where: str, one: Experiment, thing: Thing) -> Thing:
+    def register_copy(self, where: str, one: Experiment, thing: Thing, is_anything: bool) -> Thing:
         """Register a version with files of its own, or so it says: they may lie anywhere."""
         number, registry = len(self.estate.rows.versions) + 1, self.estate.root / "registry"
         path = {
@@ -154,6 +161,8 @@ class Users(RuleBasedStateMachine):
         self.estate.rows.register(version, self.estate.text(path))
         copy = Thing(Sort.COPY, f"telling version {number}", path, version=version)
         self.estate.rows.things.append(copy)
+        if not is_anything:
+            self.estate.files.write(path / MODEL_FILE)
         return filled(self.estate, copy)
 
     @rule(version=versions, is_dropped=SELDOM)

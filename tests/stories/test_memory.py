@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mlflow_cleanup.cycle.turn import Scope
-from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.errors import CleanupError, RegistryGone, TrackingUnreadable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Size
@@ -185,6 +186,72 @@ class TestRegistryOfItsOwn:
         world.cycle()
         world.delete(run)
         world.faults.after("quarantine", lambda: registry.register(f"runs:/{run.id}/model.bin"))
+        world.cycle()
+
+        assert world.bytes_at(run) == 10
+
+    @pytest.mark.parametrize("how", ["cycle", "plan", "sweep"])
+    def test_protects_where_it_is_not_given_again(
+        self, world: World, registry: World, how: str
+    ) -> None:
+        """A verb, or a monitor started another way, need not be told of it."""
+        world.run({"large": 10_000})
+        run = world.run()
+        registry.register(f"runs:/{run.id}/model.bin")
+        world.cycle()
+        world.restart(registry=None)
+        world.delete(run)
+
+        if how == "cycle":
+            world.cycle()
+        else:
+            assert (world.plan().take if how == "plan" else tuple(world.sweep())) == ()
+        assert world.bytes_at(run) == 10
+
+    def test_is_forgotten_where_the_backend_store_is_named(
+        self, world: World, registry: World
+    ) -> None:
+        """An operator says that there is none any more, and says it once."""
+        run = world.run()
+        registry.register(f"runs:/{run.id}/model.bin")
+        world.cycle()
+        world.restart(registry=world.settings.database)
+        world.cycle()
+        world.restart(registry=None)
+        world.delete(run)
+        world.cycle()
+
+        assert world.bytes_in_trash(run) == 10
+
+    def test_that_is_gone_refuses_and_says_how_to_forget_it(
+        self, world: World, registry: World
+    ) -> None:
+        """Nobody knows then what it claimed, and it may be back soon."""
+        run = world.run()
+        world.cycle()
+        world.restart(registry=None)
+        world.delete(run)
+        aside = registry.db.path.rename(registry.home / "aside")
+        how = f"--registry-store-uri sqlite:///{world.settings.database}"
+        for look in (world.cycle, world.plan, world.sweep):
+            with pytest.raises(RegistryGone, match=re.escape(how)):
+                look()
+
+        assert world.bytes_at(run) == 10
+        aside.rename(registry.db.path)
+        world.cycle()
+        assert world.bytes_in_trash(run) == 10
+
+    def test_that_was_never_read_is_not_remembered(self, world: World, registry: World) -> None:
+        """A name that was mistyped takes no other's place."""
+        run = world.run()
+        registry.register(f"runs:/{run.id}/model.bin")
+        world.cycle()
+        world.restart(registry=str(world.home / "mistyped.db"))
+        with pytest.raises(TrackingUnreadable):
+            world.cycle()
+        world.restart(registry=None)
+        world.delete(run)
         world.cycle()
 
         assert world.bytes_at(run) == 10

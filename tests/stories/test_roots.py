@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.errors import PlanRefused, RootTwice
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.item import Held, ItemState, Size
+from mlflow_cleanup.model.plan import Terms
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory, Directory
+from tests.kit.children import mount_bind, with_own_mounts
 from tests.kit.world import Run, World, tree
 
 MARKER = ".mlflow-cleanup/owner.json"
@@ -280,6 +282,68 @@ class TestForeignMarker:
             world.purge_by_hand(deleted)
 
         assert world.bytes_in_trash(deleted) == 10
+
+
+class TestOneDirectoryTwice:
+    """Two roots that are one directory, as by a bind mount: no path tells that."""
+
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_nothing_is_done_under_either(self, tmp_path: Path, *, is_late: bool) -> None:
+        """What a claim names by one of them would be taken by the other; both say so."""
+
+        def body() -> None:
+            world = World.make(tmp_path / "home", terms=Terms(at_once=True, most_share=1))
+            alias = world.home / "alias"
+            alias.mkdir()
+            if not is_late:
+                mount_bind(world.root, alias)
+            world.restart(roots=(str(world.root), str(alias)))
+            world.run({"large": 10_000})
+            run = world.run({"model/MLmodel": 30})
+            world.register(f"{alias}/0/{run.id}/artifacts/model")
+            world.delete(run)
+            if is_late:
+                mount_bind(world.root, alias)
+            world.cycle()
+            plan = world.plan()
+
+            assert world.bytes_at(run) == 30
+            problems = {path: root.problem for path, root in world.ledger.roots().items()}
+            seen = {root.root: root.problem for root in plan.roots}
+            for one, other in ((world.root, alias), (alias, world.root)):
+                said = f"it is the same directory as the artifact root {other}"
+                assert said in str(problems[str(one)])
+                assert said in str(seen[str(one)])
+            assert plan.take == ()
+            assert world.sweep() == []
+            with pytest.raises(RootTwice):
+                world.workplace.adopt(str(alias), alone=True)
+            world.close()
+
+        with_own_mounts(body)
+
+    def test_trash_waits_until_there_is_one_again(self, tmp_path: Path) -> None:
+        """What was held before is neither given back nor purged under two names."""
+
+        def body() -> None:
+            world = World.make(tmp_path / "home")
+            run = world.run({"a": 30})
+            world.cycle()
+            world.delete(run)
+            world.cycle()
+            alias = world.home / "alias"
+            mount_bind(world.root, alias)
+            world.restart(roots=(str(world.root), str(alias)))
+            world.advance(days=8)
+            world.cycle()
+            assert world.bytes_in_trash(run) == 60  # seen under both names
+
+            world.restart(roots=(str(world.root),))
+            world.cycle()
+            assert world.states(run) == [ItemState.PURGED]
+            world.close()
+
+        with_own_mounts(body)
 
 
 class TestOtherFileSystem:

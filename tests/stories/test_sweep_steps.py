@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import BadUsage, SweepRefused
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.plan import Step, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Gone, Kept
-from tests.kit.world import World
+from tests.kit.world import Run, World
 
 LOST = "f" * 32
 MODEL = "m-" + "e" * 32
@@ -195,6 +196,38 @@ class TestVersions:
 
         assert stocked.bytes_at(copy) == 90_000
 
+    @pytest.mark.parametrize("there", ["only-copy.csv", "nested/MLmodel", "link", "directory"])
+    def test_directory_that_is_no_model_stays(self, stocked: World, there: str) -> None:
+        """Any client can register any directory, and delete the version: it is not ours to take."""
+        place = stocked.root / "shared datasets"
+        stocked.write(place, "2024/" + there, 50)
+        stocked.write(stocked.home / "elsewhere", "MLmodel", 5)
+        if there == "link":
+            (place / "MLmodel").symlink_to(stocked.home / "elsewhere" / "MLmodel")
+        if there == "directory":
+            (place / "MLmodel").mkdir()
+        stocked.register("gone", storage_location="mlflow-artifacts:/shared datasets")
+        stocked.unregister()
+        plan = stocked.plan()
+
+        assert [item.verdict.reason for item in plan.keep] == [Kept.NOT_ITS_OWN]
+        assert plan.roots[0].foreign["shared datasets/2024"].bytes == 50
+        assert (taken(plan), stocked.sweep()) == ({}, [])
+        assert stocked.bytes_at(place) == 50
+
+    def test_model_that_was_replaced_meanwhile_stays(self, stocked: World) -> None:
+        """Something else lies there by the time the plan is carried out."""
+        place = stocked.root / "registry" / "1"
+        stocked.write(place, "MLmodel", 50)
+        stocked.register("gone", storage_location="mlflow-artifacts:/registry/1")
+        stocked.unregister()
+        plan = stocked.plan()
+        (place / "MLmodel").rename(place / "notes")
+
+        assert taken(plan) == {"telling version 1": 50}
+        assert results(stocked.carry_out(plan)) == {"telling version 1": "skipped"}
+        assert stocked.bytes_at(place) == 50
+
     @pytest.mark.parametrize("inside", [f"0/models/{MODEL}/artifacts", f"0/{LOST}/artifacts/model"])
     def test_files_of_others_are_judged_as_theirs(self, stocked: World, inside: str) -> None:
         """A deleted version keeps nobody's files from being found to be unclaimed."""
@@ -207,6 +240,165 @@ class TestVersions:
         assert stocked.plan().keep == ()
         assert list(results(stocked.sweep()).values()) == ["quarantined"]
         assert not place.exists()
+
+
+class TestRestoredByHand:
+    """What an operator gave back is left alone, also by plans that were made before."""
+
+    def test_run_is_not_taken_by_a_plan_from_before(self, stocked: World) -> None:
+        """Two plans name it: what the first one took and somebody wanted, the second one leaves."""
+        run = stocked.run({"a": 30})
+        stocked.delete(run)
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        stocked.restore_by_hand(run)
+        stocked.restart(retention=timedelta(0))
+
+        assert results(stocked.carry_out(second)) == {run.id: "skipped"}
+        assert stocked.bytes_at(run) == 30
+
+    def test_run_is_not_taken_when_its_plan_goes_on(self, stocked: World) -> None:
+        """A plan that was interrupted is carried out to its end, but for that."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        stocked.delete(*runs)
+        plan = stocked.plan()
+        stocked.carry_out(plan, lambda _: False)
+        back = next(run for run in runs if not run.place.exists())
+        stocked.restore_by_hand(back)
+        stocked.carry_out(plan)
+
+        assert [run for run in runs if run.place.exists()] == [back]
+
+    def test_run_is_not_taken_by_a_full_cycle_that_had_begun(self, stocked: World) -> None:
+        """The monitor took it while storage was listed for the plan, and somebody wants it back."""
+        run = stocked.run({"a": 30})
+        stocked.cycle()
+        stocked.delete(run)
+        plan = stocked.plan()
+        stocked.cycle()
+        stocked.restore_by_hand(run)
+        stocked.carry_out(plan)
+
+        assert stocked.bytes_at(run) == 30
+
+    def test_run_is_not_taken_in_the_batches_that_follow(self, stocked: World) -> None:
+        """Somebody restores while a plan is carried out: what comes later knows of it."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        stocked.delete(*runs)
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        last = second.take[-1].candidate.entity.id
+        (back,) = (run for run in runs if run.id == last)
+        for run in runs:
+            stocked.write(run, "late", 30)
+        waiting = iter([back])
+
+        def follow(_: Step) -> bool:
+            for run in waiting:
+                stocked.restore_by_hand(run)
+            return True
+
+        stocked.carry_out(second, follow)
+        assert [run for run in runs if run.place.exists()] == [back]
+
+    @pytest.mark.parametrize("collides", [False, True])
+    def test_model_is_not_taken_again(self, stocked: World, *, collides: bool) -> None:
+        """MLflow has no word for a model that it does not know, so ours is the only one."""
+        place = stocked.root / "0" / "models" / MODEL / "artifacts"
+        stocked.write(place, "a", 30)
+        stocked.write(place, "b", 40)
+        stocked.restart(terms=Terms(at_once=True))
+        first = stocked.plan()
+        stocked.advance(seconds=5)
+        second = stocked.plan()
+        stocked.carry_out(first)
+        if collides:
+            stocked.write(place, "b", 50)
+        stocked.restore_by_hand(Run(MODEL, place))
+
+        assert taken(stocked.plan()) == {}
+        assert results(stocked.carry_out(second)) == {MODEL: "skipped"}
+        assert stocked.bytes_at(place) == (80 if collides else 70)
+
+
+class TestLinks:
+    """A registered version whose source is a link, as `current` is to the model in production."""
+
+    def test_repointed_while_a_plan_is_carried_out_it_protects(self, stocked: World) -> None:
+        """Nothing was committed then, and yet somebody needs what was still to be taken."""
+        runs = [stocked.run({"a": 30}) for _ in range(60)]
+        current = stocked.home / "current"
+        current.symlink_to(stocked.home / "elsewhere")
+        stocked.register(str(current / "0" / "live"))
+        stocked.delete(*runs)
+        plan = stocked.plan()
+        victim = plan.take[-1].place.path
+        waiting = iter([victim])
+
+        def follow(_: Step) -> bool:
+            for place in waiting:
+                current.unlink()
+                (stocked.home / "prod" / "0").mkdir(parents=True)
+                (stocked.home / "prod" / "0" / "live").symlink_to(place)
+                current.symlink_to(stocked.home / "prod")
+            return True
+
+        stocked.carry_out(plan, follow)
+        assert [run for run in runs if run.place.exists()] == [
+            run for run in runs if str(run.place) == victim
+        ]
+
+
+class TestBacklog:
+    """What had been deleted before the first start, where it is left alone."""
+
+    def test_stays_though_the_plan_did_not_know_it_for_that(self, tmp_path: Path) -> None:
+        """A plan made beside the very first cycle leaves what that one calls the backlog."""
+        world = World.make(tmp_path / "home")
+        world.run({"large": 10_000})
+        run = world.run({"a": 30})
+        world.delete(run)
+        plan = look(world.workplace, leaves_backlog=True)
+        world.cycle()
+
+        assert taken(plan) == {run.id: 30}
+        assert results(world.carry_out(plan)) == {run.id: "skipped"}
+        assert world.bytes_at(run) == 30
+        world.close()
+
+
+class TestSecondNames:
+    """A backup beside the root that gives every file a second name, as `cp -al` does."""
+
+    @pytest.fixture
+    def backed_up(self, stocked: World) -> World:
+        """Most of a root that nobody wants any more, all of it hard links."""
+        place = stocked.root / "registry" / "1"
+        stocked.write(place, "MLmodel", 40_000)
+        stocked.register("gone", storage_location="mlflow-artifacts:/registry/1")
+        stocked.unregister()
+        for number in range(4):
+            stocked.write(stocked.root / "0" / f"{number + 0xF00:032x}" / "artifacts", "a", 5_000)
+        for path in sorted(stocked.root.rglob("*")):
+            if path.is_file():
+                second = stocked.home / "backup" / path.relative_to(stocked.root)
+                second.parent.mkdir(parents=True, exist_ok=True)
+                second.hardlink_to(path)
+        return stocked
+
+    @pytest.mark.parametrize("terms", [Terms(), Terms(at_once=True)])
+    def test_are_braked_as_ever(self, backed_up: World, terms: Terms) -> None:
+        """A share of what is there, not of what would be freed, whatever the reason to take it."""
+        backed_up.restart(terms=terms)
+        plan = backed_up.plan()
+
+        assert sum(size or 0 for size in taken(plan).values()) == 0
+        with pytest.raises(SweepRefused, match=r"of the bytes under"):
+            backed_up.sweep()
 
 
 class TestRootsOfExperiments:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.errors import PlanOutdated, StoreUnreachable, SweepRefused
+from mlflow_cleanup.errors import PlanOutdated, PlanRefused, StoreUnreachable, SweepRefused
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Kept
@@ -20,6 +20,7 @@ from tests.kit.world import Run, World
 
 LOST = "f" * 32
 MODEL = "m-" + "e" * 32
+TRACE = "tr-" + "d" * 32
 
 
 @pytest.fixture
@@ -37,6 +38,32 @@ def lost(world: World, inside: str = f"0/{LOST}/artifacts", size: int = 100) -> 
     place = world.root / inside
     world.write(place, "model.bin", size)
     return place
+
+
+def exported(world: World) -> Path:
+    """Put a model where a version's copy could be."""
+    place = world.root / "exported" / "model"
+    world.write(place, "MLmodel", 100)
+    return place
+
+
+def unclaim(world: World) -> None:
+    """Let every trace go, as MLflow does."""
+    world.db.execute("DELETE FROM trace_tags")
+    world.db.execute("DELETE FROM trace_info")
+
+
+def scandir_without(name: str) -> Callable[[int | str], object]:
+    """Make a directory of this name unreadable, for whoever would be allowed to as well."""
+    real = os.scandir
+
+    def scandir(path: int | str) -> object:
+        where = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
+        if where.endswith(f"/{name}"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    return scandir
 
 
 def crash() -> None:
@@ -103,6 +130,72 @@ class TestOrphans:
 
         assert stocked.bytes_at(place) == 100
 
+    def test_plan_from_before_its_claim_does_not_count(self, stocked: World) -> None:
+        """Carried out late, it says of then that nobody claimed it, and nothing of since."""
+        place = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(seconds=5)
+        plan = stocked.plan()
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        stocked.advance(hours=2)
+        stocked.sweep()
+        stocked.carry_out(plan)
+        stocked.advance(hours=4.5)
+        unclaim(stocked)
+        stocked.sweep()
+
+        assert stocked.bytes_at(place) == 100
+
+    @pytest.mark.parametrize("table", ["trace_info", "trace_tags", "logged_models", "datasets"])
+    def test_nothing_is_unclaimed_while_a_table_is_missing(
+        self, stocked: World, table: str
+    ) -> None:
+        """As in the middle of a migration, which makes tables anew and is seen half done."""
+        trace = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        model = lost(stocked, f"0/models/{MODEL}/artifacts")
+        left = lost(stocked)
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        stocked.db.logged_model(MODEL, f"mlflow-artifacts:/0/models/{MODEL}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(hours=4)
+        with stocked.db.connection() as connection:
+            connection.execute("PRAGMA legacy_alter_table = ON")
+            connection.execute(f"ALTER TABLE {table} RENAME TO _alembic_tmp_{table}")
+        assert stocked.plan().take == ()
+        for _ in range(2):
+            with pytest.raises(PlanRefused, match=f"table {table} is missing"):
+                stocked.sweep()
+            stocked.advance(hours=5)
+        assert {stocked.bytes_at(place) for place in (trace, model, left)} == {100}
+
+        stocked.db.execute(f"ALTER TABLE _alembic_tmp_{table} RENAME TO {table}")
+        stocked.sweep()
+        assert [place.exists() for place in (trace, model, left)] == [True, True, False]
+
+    def test_claimed_while_not_everything_was_seen_begins_anew(
+        self, stocked: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a full cycle could not judge was not seen unclaimed by it, nor by the one before."""
+        place = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        (stocked.root / "odd").mkdir()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", scandir_without("odd"))
+            stocked.advance(hours=5)
+            stocked.sweep()
+        unclaim(stocked)
+        stocked.advance(hours=5)
+        stocked.sweep()
+        assert stocked.bytes_at(place) == 100
+
+        stocked.advance(hours=4)
+        stocked.sweep()
+        assert not place.exists()
+
     def test_root_that_was_not_adopted_is_only_reported(self, world: World) -> None:
         """Another database may use the root as well: an operator has to say that none does."""
         world.run({"large": 10_000})
@@ -127,15 +220,8 @@ class TestOrphans:
         """Not everything was seen, so nothing counts as unclaimed."""
         place = lost(stocked)
         (stocked.root / "odd").mkdir()
-        real = os.scandir
-
-        def scandir(path: int | str) -> object:
-            name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path
-            if name.endswith("/odd") and not is_seen:
-                raise PermissionError(13, "Permission denied")
-            return real(path)
-
-        monkeypatch.setattr(os, "scandir", scandir)
+        if not is_seen:
+            monkeypatch.setattr(os, "scandir", scandir_without("odd"))
         wait_and_sweep(stocked)
 
         assert place.exists() is not is_seen
@@ -162,6 +248,30 @@ class TestOrphans:
         assert [step.result.value for step in stocked.carry_out(plan)] == ["skipped"]
         assert stocked.bytes_at(place) == 105
 
+    @pytest.mark.parametrize("happens", ["overwritten", "added", "times set"])
+    def test_changed_since_the_plan_is_left_alone_whatever_its_times_say(
+        self, stocked: World, happens: str
+    ) -> None:
+        """MLflow's own clients copy files into place with the times of their originals."""
+        place = lost(stocked)
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.advance(hours=5)
+        plan = stocked.plan()
+        file = place / ("model.bin" if happens != "added" else "new")
+        before = {path: os.stat(path) for path in (place, place / "model.bin")}
+        (judged,) = plan.take
+        while not file.exists() or os.stat(file).st_ctime <= (judged.changed or 0.0):
+            if happens != "times set":
+                file.write_bytes(b"new" * 50)
+            os.utime(file, (10, 10))
+            for path, status in before.items():
+                os.utime(path, (status.st_atime, status.st_mtime))
+
+        (step,) = stocked.carry_out(plan)
+        assert (step.result.value, "since the plan was made" in step.detail) == ("skipped", True)
+        assert file.exists()
+
     def test_one_that_became_a_link_stops_no_other(self, stocked: World) -> None:
         """Each failure by itself: it is kept, and the rest of the plan is carried out."""
         plan = self.planned(stocked)
@@ -180,7 +290,7 @@ class TestOrphans:
     ) -> None:
         """It may have been written to since: that it was not is not known."""
         plan = self.planned(stocked)
-        stocked.faults.fail("newest_write", error)
+        stocked.faults.fail("newest_times", error)
 
         steps = stocked.carry_out(plan)
 
@@ -228,7 +338,7 @@ class TestVersions:
 
     def test_place_of_two_is_taken_once(self, stocked: World) -> None:
         """Both are gone, and so is the one directory that they had; others are taken as ever."""
-        place = lost(stocked, "exported/model")
+        place = exported(stocked)
         self.deleted(stocked, f"file://{place}", 1)
         self.deleted(stocked, "mlflow-artifacts:/exported/model", 2)
         other = stocked.run({"a": 7})
@@ -241,7 +351,7 @@ class TestVersions:
 
     def test_restored_by_hand_it_is_left_alone_for_both(self, stocked: World) -> None:
         """An operator's word holds for the place, whichever version is asked for next."""
-        place = lost(stocked, "exported/model")
+        place = exported(stocked)
         self.deleted(stocked, str(place), 1)
         stocked.sweep()
         (item,) = (item for item in stocked.items() if item.location.path == str(place))
@@ -303,9 +413,8 @@ class TestRootsInRoots:
         stocked.restart()
         for _ in range(2):
             plan = stocked.plan()
-            stocked.ledger.sightings.note(
-                plan.unclaimed, stocked.ledger.now(stocked.clock.read()).aged_s
-            )
+            now = stocked.ledger.now(stocked.clock.read())
+            stocked.ledger.sightings.note(plan.unclaimed, now, plan.made_at)
             stocked.advance(days=4)
 
         assert [root.unseen != () for root in stocked.plan().roots] == [False, True]

@@ -88,8 +88,10 @@ def _check(settings: Settings, selection: Selection) -> None:
 
 
 def here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
-    """Make ready for the holder of the lease, after an ordinary cycle that takes nothing."""
-    sight, tools = Cycle(workplace).learn()
+    """Make ready for the holder of the lease, and give back what is wanted again."""
+    cycle = Cycle(workplace)
+    sight, tools = cycle.learn()
+    cycle.give_back(sight, tools)
     workplace.check_roots()  # their markers name experiments that stay, whatever goes
     selected = Selected(workplace, selection, tools.now)
     course = replace(tools, unhurried=tools.keep_going)

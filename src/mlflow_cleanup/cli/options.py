@@ -90,7 +90,7 @@ _PLACES = (
     setting(
         "--registry-store-uri",
         also=("MLFLOW_REGISTRY_STORE_URI",),
-        help="The model registry's database, where it is one of its own.",
+        help="The model registry's database, where it is one of its own; remembered from then on.",
     ),
     setting(
         "--artifact-root",
@@ -257,7 +257,6 @@ def settings_of(
 
     here = os.getcwd()
     database = sqlite_path(found.backend, here)
-    registry = sqlite_path(found.registry, here) if found.registry else database
     named = (local_path(root, here) for root in given.get("artifact_root") or ())
     roots = dict.fromkeys(root for root in (*named, *found.roots, *more_roots) if root)
     state_dir = given.get("state_dir")
@@ -274,7 +273,7 @@ def settings_of(
         vanished_minimum=given.get("vanished_minimum", 10),
         allow_unknown_schema=given.get("allow_unknown_schema", False),
         use_file_events=given.get("file_events", True),
-        registry=None if registry == database else registry,
+        registry=sqlite_path(found.registry, here) if found.registry else None,
         purge_metadata=given.get("purge_metadata", False),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(

@@ -109,4 +109,4 @@ def _still_writing(row: RunRow | None, place: object, now: Moment, workplace: Wo
         return True
     if newest is None:
         return False
-    return now.at.timestamp() - newest < QUIET_BEFORE_IRREVERSIBLE.total_seconds()
+    return now.age_s(newest) < QUIET_BEFORE_IRREVERSIBLE.total_seconds()

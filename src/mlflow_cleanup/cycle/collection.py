@@ -86,7 +86,7 @@ class Collection:
     def considered(self) -> Iterator[list[Considered]]:
         """Judge everything that was selected, page by page; changes nothing."""
         left_alone = dict.fromkeys(
-            released(self.workplace) - self.selected.named_ids, Keep(Kept.RELEASED)
+            released(self.workplace).ids - self.selected.named_ids, Keep(Kept.RELEASED)
         )
         self._staying = self.selected.kept_experiments
         for page in self.selected.pages():

@@ -14,7 +14,7 @@ from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.deleted import PAGE
 
-_NO_ROOT = ""
+_UNDATED = ""
 """Under this name the ledger remembers since when something undated is seen deleted."""
 
 
@@ -94,7 +94,7 @@ class Selected:
             if self._selection.named or self._selection.workspace is not None:
                 self._undated.update(self._chooser.seen_s)
             places = [(target.kind.value, target.id) for target in self._undated]
-            self._ledger.sightings.note({_NO_ROOT: places}, self._now.aged_s)
+            self._ledger.sightings.note_other(_UNDATED, places, self._now)
 
     def _runs(self) -> Iterator[list[Deleted]]:
         if (named := self._selection.run_ids) is None:
@@ -141,9 +141,8 @@ class Selected:
         """Say for how many seconds what no row dates is known to be deleted."""
         if self._selection.older_than is None:
             return {}
-        first = self._ledger.sightings.first_seen()
+        first = self._ledger.sightings.since_when(_UNDATED)
         return {
-            Target(TargetKind(inside[0]), inside[1]): self._now.aged_s - first_s
-            for (root, inside), first_s in first.items()
-            if root == _NO_ROOT
+            Target(TargetKind(kind), id_): self._now.awake_s - first_s
+            for (kind, id_), first_s in first.items()
         }

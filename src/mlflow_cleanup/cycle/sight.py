@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.planner import Ground, item_verdict, judge_now
 from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.ledger.sweeps import Pin
@@ -34,16 +34,17 @@ class Sight:
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
     _version: tuple[int, int] | None = field(init=False, default=None)
+    _roots: tuple[str, ...] = field(init=False, default=())
     _pins: list[Pin] = field(init=False, default_factory=list)
     _ground: Ground | None = field(init=False, default=None)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
         self.places, self._ground = self.workplace.places(self.listed), None
+        self._roots = tuple(real_roots(self.workplace.settings))
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
-        registry = self.workplace.registry
-        more = registry.version_claims() if registry is not None else []
+        more = self.workplace.registry_claims()
         self._pins = self.workplace.ledger.pins.all()
         more += [Claim(Entity(EntityKind.PIN, pin.target), pin.target) for pin in self._pins]
         self.snapshot = self.workplace.tracking.snapshot(
@@ -56,14 +57,15 @@ class Sight:
         return self.snapshot
 
     def refresh(self) -> None:
-        """Read again unless nothing was committed or pinned since.
+        """Read again unless nothing was committed or pinned since, and no claim leads elsewhere.
 
         Raises TrackingUnreadable when claims can no longer be read.
         """
         version = self.workplace.probe.version()
         is_known = version is not None and version == self._version
         is_known = is_known and self._pins == self.workplace.ledger.pins.all()
-        if self.snapshot is not None and is_known and self.workplace.registry is None:
+        is_known = is_known and self.snapshot is not None and self.workplace.registry is None
+        if is_known and not self.places.links_moved():
             return
         snapshot = self.look()
         if problems := snapshot.problems:
@@ -89,6 +91,8 @@ class Sight:
             unreachable=self.unreachable,
             departed=snapshot.departed,
             soft=snapshot.soft_claims,
+            roots=self._roots,
+            problems=snapshot.problems,
         )
         return self._ground
 

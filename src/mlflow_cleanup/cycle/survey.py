@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from mlflow_cleanup.cycle.candidates import still_at_work, vanished
 from mlflow_cleanup.cycle.sight import Sight
@@ -14,11 +15,10 @@ from mlflow_cleanup.errors import CleanupError, StoreUnreachable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
-from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location, foreign_authority
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import SweepPlan, Terms
-from mlflow_cleanup.model.shape import shape_of
+from mlflow_cleanup.model.shape import MODEL_FILE, shape_of
 from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
@@ -89,7 +89,8 @@ def survey(
     Raises TrackingUnreadable.
     """
     view, identity = see(workplace, inventories, now, leaves_backlog=leaves_backlog)
-    return make_sweep_plan(view, terms, workplace.settings.database, identity)
+    plan = make_sweep_plan(view, terms, workplace.settings.database, identity)
+    return replace(plan, leaves_backlog=leaves_backlog)
 
 
 def see(
@@ -112,10 +113,11 @@ def see(
         inventories=inventories,
         departed=departed,
         unlisted=_unlisted(sight, departed, inventories),
+        models=_models(workplace, departed),
         experiments=_experiments(sight, snapshot),
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
-        released=released(workplace),
+        released=released(workplace).ids,
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
@@ -165,15 +167,34 @@ def _unlisted(
     return found
 
 
+def _models(workplace: Workplace, departed: Iterable[Candidate]) -> frozenset[Spot]:
+    """Find the places of deleted versions' copies that a model lies in by itself."""
+    places = {
+        one.place
+        for one in departed
+        if one.entity.kind is EntityKind.MODEL_VERSION and isinstance(one.place, Location)
+    }
+    return frozenset((place.root, place.inside) for place in places if has_model(workplace, place))
+
+
+def has_model(workplace: Workplace, place: Location) -> bool:
+    """Tell whether a place is a model's own directory; no where it cannot be seen."""
+    try:
+        return workplace.store_of(place.root).holds_file(place, MODEL_FILE)
+    except (CleanupError, OSError):
+        return False
+
+
 def _look_at(workplace: Workplace, entity: Entity, place: Location) -> Place | None:
     try:
         store = workplace.store_of(place.root)
-        newest, size = store.newest_write(place), store.measure(place, workplace.unhurried)
+        times, size = store.newest_times(place), store.measure(place, workplace.unhurried)
     except (CleanupError, OSError):
         return None  # what cannot be seen is not judged
-    if newest is None or size is None:
+    if times is None or size is None:
         return None
-    return Place(entity, place.inside, (), is_shell=False, size=size, newest=newest)
+    newest, changed = times
+    return Place(entity, place.inside, (), False, size, newest, changed=changed)
 
 
 def _experiments(sight: Sight, snapshot: Snapshot) -> frozenset[Spot]:
@@ -192,15 +213,28 @@ def _adopted(workplace: Workplace) -> frozenset[str]:
     return frozenset(adopted)
 
 
-def released(workplace: Workplace) -> frozenset[str]:
-    """Name what an operator restored by hand though MLflow does not know it: it is left alone."""
-    ledger = workplace.ledger
-    restored: dict[str, Item] = {
-        item.entity.id: item for item in ledger.items.in_state(ItemState.RESTORED)
-    }
-    known = ledger.known.ids(*RunState)
-    by_hand = {id_ for id_, item in restored.items() if item.by_hand and id_ not in known}
-    return ledger.known.ids(RunState.RELEASED) | by_hand
+class Released(NamedTuple):
+    """What an operator restored by hand: it is left alone, whatever names its place."""
+
+    ids: frozenset[str]
+    places: frozenset[Location]
+
+
+def released(workplace: Workplace) -> Released:
+    """Read what was restored by hand from the ledger as it is now.
+
+    A run that was active since is not among it; nothing else is ever known to be active again.
+    """
+    known = workplace.ledger.known
+    by_hand = [
+        item
+        for item in workplace.ledger.items.restored_by_hand()
+        if (run := known.get(item.entity.id)) is None or run.state is RunState.RELEASED
+    ]
+    ids = (item.entity.id for item in by_hand)
+    return Released(
+        known.ids(RunState.RELEASED).union(ids), frozenset(item.location for item in by_hand)
+    )
 
 
 def _problems(inventories: tuple[Inventory, ...], snapshot: Snapshot) -> dict[str, str]:

@@ -10,6 +10,7 @@ from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.quarantine import BATCH, Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cycle.candidates import still_at_work
+from mlflow_cleanup.cycle.caution import cautious
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
 from mlflow_cleanup.cycle.workplace import Workplace
@@ -28,7 +29,7 @@ from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
+from mlflow_cleanup.model.verdict import Garbage, Gone, Kept
 from mlflow_cleanup.observe.listing import take_inventory
 from mlflow_cleanup.report.plans import require_distinct
 
@@ -77,7 +78,7 @@ def carry_out(
     """
     require_distinct(plan)
     ledger, tools = workplace.ledger, cycle.prepare()
-    ledger.sightings.note(plan.unclaimed, tools.now.aged_s)
+    ledger.sightings.note(plan.unclaimed, tools.now, plan.made_at)
     _require_confirmed(workplace, plan, tools.now.at)
     ledger.plans.begin(plan.stamp, tools.now.at)
     steps: list[Step] = []
@@ -86,7 +87,7 @@ def carry_out(
     def keep_going() -> bool:
         return is_wanted and tools.keep_going()
 
-    course = replace(_cautious(plan, tools), keep_going=keep_going, unhurried=keep_going)
+    course = replace(cautious(plan, tools, workplace), keep_going=keep_going, unhurried=keep_going)
     marked = _marked(plan, workplace, tools.now)
     try:
         for step in _steps(marked, course, purges=purges and not tools.retention):
@@ -159,27 +160,6 @@ def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
         for item in plan.take
     )
     return replace(plan, take=tuple(take))
-
-
-def _cautious(plan: SweepPlan, tools: Tools) -> Tools:
-    """Look at an orphan's files again as well: what was written to meanwhile is in use."""
-    planned = {item.place: item.newest for item in plan.take}
-
-    def judge(candidate: Candidate) -> Verdict:
-        place, verdict = candidate.place, tools.judge(candidate)
-        if candidate.gone is not Gone.ORPHAN or not isinstance(verdict, Garbage):
-            return verdict
-        if not isinstance(place, Location):
-            return verdict
-        try:
-            newest, before = tools.store_of(place.root).newest_write(place), planned.get(place)
-        except (CleanupError, OSError) as error:
-            return Keep(Kept.UNREACHABLE, str(error))  # unreadable: it may have been written to
-        if newest is not None and (before is None or newest > before):
-            return Keep(Kept.TOO_YOUNG)
-        return verdict
-
-    return replace(tools, judge=judge)
 
 
 def _steps(plan: SweepPlan, tools: Tools, *, purges: bool) -> Iterator[Step]:

@@ -113,6 +113,11 @@ class Cycle:
         recover(tools)
         return sight, tools
 
+    def give_back(self, sight: Sight, tools: Tools) -> None:
+        """Restore what the trash holds and somebody wants again."""
+        items = self._ledger.items.in_state(*HELD)
+        restore(make_plan((), items, sight.ground).restore, tools)
+
     def _admitted(self) -> tuple[Sight, Departures, int]:
         """Look at everything that matters; raises PlanRefused where nothing may be done."""
         sight = Sight(self._workplace, self._ledger.now(self._workplace.clock()))
@@ -178,6 +183,7 @@ class Cycle:
 
     def _begin(self, sight: Sight) -> None:
         """On the very first look, take what is there as given: deleted runs are the backlog."""
+        self._workplace.remember_registry()
         snapshot = sight.snapshot
         if snapshot is None or self._ledger.identity is not None:
             return

@@ -11,9 +11,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.config import Settings
-from mlflow_cleanup.errors import ForeignOwner, LedgerMissing, NoRoot, StoreUnreachable
+from mlflow_cleanup.errors import (
+    ForeignOwner,
+    LedgerMissing,
+    NoRoot,
+    RegistryGone,
+    RootTwice,
+    StoreUnreachable,
+)
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
@@ -66,8 +74,9 @@ class Workplace:
 
     def __post_init__(self) -> None:
         self.tracking = TrackingDatabase(self.settings.database)
-        if self.settings.registry is not None:
-            self.registry = TrackingDatabase(self.settings.registry)
+        registry = self.settings.registry or self.ledger.registry
+        if registry not in (None, self.settings.database):
+            self.registry = TrackingDatabase(registry)
         self.probe = ChangeProbe(self.settings.database)
 
     @classmethod
@@ -80,6 +89,19 @@ class Workplace:
         except LedgerMissing:
             ledger = Ledger.empty()
         return cls(settings, ledger, stop=stop or threading.Event(), listers=listers)
+
+    def registry_claims(self) -> list[Claim]:
+        """Read what a model registry kept apart claims; raises TrackingUnreadable."""
+        if self.registry is None:
+            return []
+        if self.settings.registry is None and not os.path.exists(self.registry.path):
+            raise RegistryGone(self.registry.path, self.settings.database)
+        return self.registry.version_claims()
+
+    def remember_registry(self) -> None:
+        """Let later starts that are told of no model registry read the one of this start too."""
+        if self.settings.registry is not None:
+            self.ledger.set_registry(self.registry.path if self.registry else None)
 
     @property
     def fold(self) -> Callable[[str], str]:
@@ -108,12 +130,14 @@ class Workplace:
     def store_of(self, root: str) -> LocalStore:
         """Return the store of an artifact root, by its real path; raises StoreUnreachable.
 
+        Under a root that is another one as well nothing is done.
         What the ledger holds of a root that is not configured (any more) is left alone: a copied or
         moved state directory still names the places it came from.
         """
         if root not in self._stores:
             if root not in real_roots(self.settings):
                 raise NoRoot(root)
+            self._require_one_name(root)
             known = self.ledger.roots().get(root)
             self._stores[root] = LocalStore(
                 root,
@@ -124,6 +148,12 @@ class Workplace:
                 listers=self.listers,
             )
         return self._stores[root]
+
+    def _require_one_name(self, root: str) -> None:
+        directory = file_id(root)
+        for other in real_roots(self.settings) if directory else ():
+            if other != root and file_id(other) == directory:
+                raise RootTwice(root, other)
 
     def forget_stores(self) -> None:
         """Open stores anew: whose root it is, or whether it was marked, has changed."""
@@ -137,6 +167,7 @@ class Workplace:
         for root in real_roots(self.settings):
             problem = None
             try:
+                self._require_one_name(root)  # may be so only by now
                 self._mark(root)
             except ForeignOwner as error:
                 foreign[root] = error.owner
@@ -157,6 +188,7 @@ class Workplace:
 
         `alone`: no other database uses it, so what this one does not claim nobody does.
         """
+        self._require_one_name(root)
         owner, token = self._owner(self.tracking.identity()), secrets.token_hex(8)
         self.ledger.note_tokens(root, [*self.ledger.tokens_of(root), token])
         LocalStore(root, owner, wait=self.stop.wait).adopt(token, alone=alone)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from mlflow_cleanup.decide.garbage import judge
 from mlflow_cleanup.decide.retention import is_due
 from mlflow_cleanup.model.claim import ClaimIndex
-from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.item import Held, Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import Heads, RunRow
@@ -21,7 +21,8 @@ class Ground:
     """What verdicts are based on: one read of the database, the retention, and ledger time.
 
     `unreachable` are artifact roots that cannot be seen now; `departed` the rows of deleted runs;
-    `soft` the claims of models whose run was deleted.
+    `soft` the claims of models whose run was deleted; `roots` every configured artifact root;
+    `problems` why claims may be missing.
     """
 
     heads: Heads
@@ -31,6 +32,8 @@ class Ground:
     unreachable: frozenset[str] = frozenset()
     departed: Mapping[str, RunRow] = field(default_factory=dict)
     soft: ClaimIndex | None = None
+    roots: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def make_plan(candidates: Iterable[Candidate], items: Iterable[Item], ground: Ground) -> Plan:
@@ -78,13 +81,23 @@ def judge_now(candidate: Candidate, ground: Ground) -> Verdict:
         return Keep(Kept.ACTIVE)
     verdict = judge(candidate, ground.claims, ground.soft)
     place = candidate.place
-    if (
-        isinstance(verdict, Garbage)
-        and isinstance(place, Location)
-        and place.root in ground.unreachable
-    ):
+    if not isinstance(verdict, Garbage) or not isinstance(place, Location):
+        return verdict
+    if ground.problems:
+        return Keep(Kept.CLAIMS_UNKNOWN, ground.problems[0])
+    if place.root in ground.unreachable:
         return Keep(Kept.UNREACHABLE, place.root)
-    return verdict
+    return _around_a_root(place, ground) or verdict
+
+
+def _around_a_root(place: Location, ground: Ground) -> Keep | None:
+    """Keep what an artifact root lies in: that is others' place as well, and claims name parts."""
+    fold = ground.claims.fold
+    here = fold(place.path)
+    for root in ground.roots:
+        if f"{fold(root)}/".startswith(f"{here}/"):
+            return Keep(Kept.NOT_ITS_OWN, f"the artifact root {root} lies in it")
+    return None
 
 
 def item_verdict(item: Item, ground: Ground) -> Keep | None:
@@ -96,6 +109,8 @@ def item_verdict(item: Item, ground: Ground) -> Keep | None:
     claim = ground.claims.on(item.location, item.entity)
     if claim is None and ground.soft is not None and item.reason != Gone.RUN_DELETED.value:
         claim = ground.soft.on(item.location, item.entity)
+    if claim is None and item.held is Held.IN_PLACE:
+        return _around_a_root(item.location, ground)
     return Keep(Kept.LIVE_CLAIM, str(claim.holder)) if claim else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mlflow_cleanup.decide.margins import ORPHAN_AGE, ORPHAN_INTERVAL
 from mlflow_cleanup.decide.planner import Ground, judge_now
+from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.inventory import Inventory, Place
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location
@@ -19,12 +20,18 @@ from mlflow_cleanup.model.plan import (
     Terms,
     digest_of,
 )
-from mlflow_cleanup.model.shape import is_usual_experiment, shape_of
+from mlflow_cleanup.model.shape import MODEL_FILE, is_usual_experiment
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept, Verdict
 
 Spot = tuple[str, tuple[str, ...]]
 """A root and the names that lead on from it."""
+
+NO_MODEL = Keep(
+    Kept.NOT_ITS_OWN, f"no {MODEL_FILE} lies directly in it, so it may be more than a model"
+)
+"""A version's source and storage location are any client's text, and can name whatever they like:
+without this, registering somebody's directory and deleting the version would take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,10 @@ class View:
     `departed` are the entities that left and have, or had, bytes; `unlisted` those of their places
     that are no places of an inventory, as they lie in another's or have no shape; `experiments`
     where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
-    ledger time; `released` are ids of what an operator restored by hand, `backlog` of what had been
-    deleted before the first start, where that is to be left alone as well; `problems` say why
-    nothing under a root may count as unclaimed.
+    `awake_s`; `released` are ids of what an operator restored by hand, `backlog` of what had been
+    deleted before the first start, where that is to be left alone as well; `models` the places of
+    versions' copies that hold a model by itself; `problems` say why nothing under a root may count
+    as unclaimed.
     """
 
     ground: Ground
@@ -49,6 +57,7 @@ class View:
     released: frozenset[str] = frozenset()
     backlog: frozenset[str] = frozenset()
     unlisted: Mapping[Spot, Place] = field(default_factory=dict)
+    models: frozenset[Spot] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +101,16 @@ def _judge_departed(view: View, terms: Terms) -> Iterator[Judged]:
         elif isinstance(verdict, Garbage) and candidate.place.path in around:
             yield Judged(candidate, Keep(Kept.NOT_ITS_OWN, "what others have lies in it"))
         elif (place := _found(candidate.place, places, view)) is not None:
-            yield Judged(candidate, verdict, place.size, place.newest)
+            if isinstance(verdict, Garbage) and not _is_recognised(candidate, view):
+                verdict = NO_MODEL
+            yield Judged(candidate, verdict, place.size, place.newest, place.changed)
+
+
+def _is_recognised(candidate: Candidate, view: View) -> bool:
+    """Tell whether a place shows that it is what it is said to be: a copy has no shape for that."""
+    if candidate.entity.kind is not EntityKind.MODEL_VERSION:
+        return True
+    return isinstance(candidate.place, Location) and _spot(candidate.place) in view.models
 
 
 def _found(
@@ -104,11 +122,10 @@ def _found(
 
 
 def _around(inventories: Iterable[Inventory]) -> set[str]:
-    """Name every directory around a recognised place or an artifact root."""
+    """Name every directory around a recognised place."""
     around: set[str] = set()
     for inventory in inventories:
-        inner = [Location(inventory.root, inside).path for inside in inventory.places]
-        for path in (f"{inventory.root}/", *inner):
+        for path in (Location(inventory.root, inside).path for inside in inventory.places):
             while (path := path.rpartition("/")[0]) and path not in around:
                 around.add(path)
     return around
@@ -131,7 +148,7 @@ def _judge_listed(view: View, terms: Terms) -> Iterator[Judged]:
                 experiment_id=place.above[-1] if place.above else None,
             )
             verdict = _verdict_on(candidate, place, view, terms)
-            yield Judged(candidate, verdict, place.size, place.newest)
+            yield Judged(candidate, verdict, place.size, place.newest, place.changed)
 
 
 def _verdict_on(candidate: Candidate, place: Place, view: View, terms: Terms) -> Verdict:
@@ -169,12 +186,12 @@ def _unless_left_alone(candidate: Candidate, verdict: Verdict, view: View) -> Ve
 
 def _is_young(place: Place, now: Moment) -> bool:
     """Tell whether something in it is younger than an orphan may be, or claims to be."""
-    return now.at.timestamp() - place.newest < ORPHAN_AGE.total_seconds()
+    return now.age_s(place.newest) < ORPHAN_AGE.total_seconds()
 
 
 def _was_seen_before(spot: Spot, view: View) -> bool:
     first_s = view.first_seen.get(spot)
-    return first_s is not None and view.now.aged_s - first_s >= ORPHAN_INTERVAL.total_seconds()
+    return first_s is not None and view.now.awake_s - first_s >= ORPHAN_INTERVAL.total_seconds()
 
 
 def _is_in_use(place: Place, view: View) -> bool:
@@ -188,13 +205,15 @@ def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
 
 
 def _unclaimed(orphans: Iterable[Judged], view: View) -> dict[str, tuple[tuple[str, ...], ...]]:
-    """List the orphans of every root that was listed whole, those that have to wait as well."""
-    whole = {item.root for item in view.inventories if item.root not in view.problems}
-    found: dict[str, list[tuple[str, ...]]] = {root: [] for root in whole}
+    """List the orphans of every root, those that have to wait as well.
+
+    Where not everything is known nothing is unclaimed, and what was before begins anew: it may have
+    been claimed meanwhile without anybody's having seen it.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {item.root: [] for item in view.inventories}
     waiting = (Kept.SEEN_ONCE, Kept.TOO_YOUNG, Kept.NOT_ADOPTED)
     for item in orphans:
-        is_unclaimed = isinstance(item.verdict, Garbage) or item.verdict.reason in waiting
-        if is_unclaimed and item.place.root in found:
+        if isinstance(item.verdict, Garbage) or item.verdict.reason in waiting:
             found[item.place.root].append(item.place.inside)
     return {root: tuple(places) for root, places in found.items()}
 
@@ -226,7 +245,7 @@ def _foreign(inventory: Inventory, view: View) -> dict[str, Size]:
             foreign[top] = foreign.get(top, Size()) + place.size
     for (root, inside), place in view.unlisted.items():
         top = "/".join(inside[:2])
-        if root == inventory.root and top in foreign and shape_of(inside) is None:
+        if (root, inside) in view.models and root == inventory.root and top in foreign:
             left = foreign[top].files - place.size.files, foreign[top].bytes - place.size.bytes
             foreign[top] = Size(max(left[0], 0), max(left[1], 0))
     return {top: size for top, size in foreign.items() if size.files}
@@ -250,16 +269,20 @@ def _in_use(inventory: Inventory, known: Container[Spot], view: View) -> tuple[S
 def _brake(
     plan_id: str, take: Sequence[Judged], inventories: Iterable[Inventory], terms: Terms
 ) -> Refusal | None:
-    """Refuse a plan that would take most of a root, or a great many entities."""
+    """Refuse a plan that would take most of a root, or a great many entities.
+
+    By the files' own sizes: a backup made of second names leaves a plan with nothing to free, and
+    as much to lose.
+    """
     reasons = []
     if len(take) > terms.most_entities:
         reasons.append(f"it would take {len(take)} entities, more than {terms.most_entities}")
     for inventory in inventories:
         taken = sum(
-            item.size.bytes for item in take if item.size and item.place.root == inventory.root
+            item.size.whole for item in take if item.size and item.place.root == inventory.root
         )
-        if taken > terms.most_share * inventory.total.bytes:
-            share = taken / inventory.total.bytes
+        if taken > terms.most_share * inventory.total.whole:
+            share = taken / (inventory.total.whole or taken)
             reasons.append(f"it would take {share:.0%} of the bytes under {inventory.root}")
     if not reasons:
         return None

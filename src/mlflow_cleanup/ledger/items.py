@@ -78,6 +78,10 @@ class Items:
             )
         return found
 
+    def restored_by_hand(self) -> list[Item]:
+        """List what an operator gave back, in whole or as far as nothing collided."""
+        return self._select("by_hand = 1 AND state IN ('restored', 'conflict') ORDER BY rowid", [])
+
     def settled_since(self, aged_s: float) -> list[Item]:
         """List the items that were purged, or are held, since ledger time `aged_s`."""
         return self._select(

@@ -87,16 +87,19 @@ class Ledger:
             self._age = Age.decode(stored) if stored else Age(0.0, reading)
         age = self._age.at(reading)
         is_new_base = age.reading.boot != self._age.reading.boot or self.fact("age") is None
-        if is_new_base or age.aged_s - self._saved_s() >= _SAVE_AGE_EVERY_S:
+        if (
+            is_new_base
+            or age.was_set(self._age)
+            or age.aged_s - self._saved_s() >= _SAVE_AGE_EVERY_S
+        ):
             self.set_fact("age", age.encode())
         self._age = age
-        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+        return _moment(age)
 
     def peek(self, reading: Reading) -> Moment:
         """Say what `now` would, without writing; for readers."""
         stored = self.fact("age")
-        age = Age.decode(stored).at(reading) if stored else Age(0.0, reading)
-        return Moment(at=utc(reading.wall_s), aged_s=age.aged_s)
+        return _moment(Age.decode(stored).at(reading) if stored else Age(0.0, reading))
 
     def fact(self, name: str) -> str | None:
         """Return a single fact by name."""
@@ -130,6 +133,16 @@ class Ledger:
                 connection.execute("DELETE FROM facts WHERE name = 'identity'")
             return
         self.set_fact("identity", json.dumps(asdict(identity)))
+
+    @property
+    def registry(self) -> str | None:
+        """The model registry's own database, as it was given last; None: there is none."""
+        return self.fact("registry") or None
+
+    def set_registry(self, path: str | None) -> None:
+        """Remember it; None: the registry is in the tracking database."""
+        if path != self.registry:
+            self.set_fact("registry", path or "")
 
     def vanished_within(self, window: timedelta, now: Moment) -> int:
         """Count the active runs whose rows vanished unexplained within `window`."""
@@ -217,3 +230,7 @@ class Ledger:
     def _saved_s(self) -> float:
         stored = self.fact("age")
         return Age.decode(stored).aged_s if stored else 0.0
+
+
+def _moment(age: Age) -> Moment:
+    return Moment(utc(age.reading.wall_s), age.aged_s, age.off_s, age.behind_s)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from sqlite3 import Connection
 from typing import NamedTuple
 
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Refusal
 
-_BRAKED = "braked"
+_BRAKED, _SIGHTED = "braked", "sighted_at"
 
 Spot = tuple[str, tuple[str, ...]]
 """A root and the names that lead on from it."""
 
 
 class Sightings:
-    """Since when each unclaimed place was seen unclaimed, in ledger time, without a break."""
+    """Since when each unclaimed place was seen unclaimed, without a break.
+
+    In ledger time without what passed while the machine was off: nobody could claim anything then.
+    """
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
@@ -30,23 +35,59 @@ class Sightings:
             for row in rows
         }
 
-    def note(self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], aged_s: float) -> None:
-        """Take down, for each root that was listed whole, what is unclaimed in it now.
+    def note(
+        self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], now: Moment, made_at: datetime
+    ) -> None:
+        """Take down, for each root that was looked at, what a plan of `made_at` calls unclaimed.
 
-        What is claimed or gone meanwhile begins anew when it is seen again.
+        What is claimed, gone or not judged meanwhile begins anew when it is seen again. A plan that
+        is older than the last one noted can only say what was claimed, not what still is not.
         """
         with self._file.transaction() as connection:
+            is_newest = self._note_plan(connection, now, made_at)
             for root, places in unclaimed.items():
-                known = {spot[1] for spot in self.first_seen() if spot[0] == root}
-                there = set(places)
-                connection.executemany(
-                    "DELETE FROM sightings WHERE root = ? AND inside = ?",
-                    [(to_blob(root), to_blob("/".join(place))) for place in known - there],
-                )
-                connection.executemany(
-                    "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
-                    [(to_blob(root), to_blob("/".join(place)), aged_s) for place in there],
-                )
+                self._replace(connection, root, places, now.awake_s if is_newest else None)
+
+    def since_when(self, name: str) -> dict[tuple[str, ...], float]:
+        """Return what was noted under a name that is no root, and since when."""
+        return {spot[1]: first_s for spot, first_s in self.first_seen().items() if spot[0] == name}
+
+    def note_other(self, name: str, things: Collection[tuple[str, ...]], now: Moment) -> None:
+        """Take down the whole of something else that is seen now, under a name that is no root."""
+        with self._file.transaction() as connection:
+            self._replace(connection, name, things, now.awake_s)
+
+    def _replace(
+        self,
+        connection: Connection,
+        root: str,
+        places: Collection[tuple[str, ...]],
+        first_s: float | None,
+    ) -> None:
+        """Let go of what is not among the places, and add what is new (None: add nothing)."""
+        known, there = set(self.since_when(root)), set(places)
+        connection.executemany(
+            "DELETE FROM sightings WHERE root = ? AND inside = ?",
+            [(to_blob(root), to_blob("/".join(place))) for place in known - there],
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
+            [
+                (to_blob(root), to_blob("/".join(place)), first_s)
+                for place in (there if first_s is not None else ())
+            ],
+        )
+
+    def _note_plan(self, connection: Connection, now: Moment, made_at: datetime) -> bool:
+        """Remember the newest plan that was noted, and tell whether this is it."""
+        row = connection.execute("SELECT value FROM facts WHERE name = ?", (_SIGHTED,)).fetchone()
+        last = made_at if row is None else datetime.fromisoformat(row[0])
+        # One from the future was made before the clock was set back; it is not newer for ever.
+        newest = min(max(last, made_at), now.at)
+        connection.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (_SIGHTED, newest.isoformat())
+        )
+        return last <= made_at
 
 
 class Pin(NamedTuple):

@@ -17,8 +17,10 @@ class Listed(NamedTuple):
 
     `files` and `bytes` count its files and links; `newest` is the newest modification time among
     them and its own (Unix seconds). `marked_files` and `marked_bytes` are the part of them whose
-    names the lister was asked to tell apart. A tuple of plain values, as there is one for every
-    directory.
+    names the lister was asked to tell apart; `shared_bytes` are those of files with other names,
+    which are not in `bytes`; `changed` is the newest time at which anything about them was changed:
+    copies often keep the modification times of their originals. A tuple of plain values, as there
+    is one for every directory.
     """
 
     inside: tuple[str, ...]
@@ -28,11 +30,13 @@ class Listed(NamedTuple):
     has_directories: bool
     marked_files: int = 0
     marked_bytes: int = 0
+    shared_bytes: int = 0
+    changed: float = 0.0
 
     @property
     def size(self) -> Size:
         """Its files and what removing them frees."""
-        return Size(self.files, self.bytes)
+        return Size(self.files, self.bytes, self.shared_bytes)
 
     @property
     def marked(self) -> Size:
@@ -64,6 +68,7 @@ class Place:
     size: Size = _NOTHING
     newest: float = 0.0
     marked: Size = _NOTHING
+    changed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

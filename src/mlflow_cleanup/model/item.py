@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -35,13 +35,23 @@ class Held(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What was measured: number of files and bytes that removing them frees."""
+    """What was measured: number of files and bytes that removing them frees.
+
+    `shared` are the bytes of files that have other names as well, which frees nothing. Two sizes
+    are the same without them: they are there for telling how much it is that would go.
+    """
 
     files: int = 0
     bytes: int = 0
+    shared: int = field(default=0, compare=False)
 
     def __add__(self, other: Size) -> Size:
-        return Size(self.files + other.files, self.bytes + other.bytes)
+        return Size(self.files + other.files, self.bytes + other.bytes, self.shared + other.shared)
+
+    @property
+    def whole(self) -> int:
+        """The bytes of all files, whatever other names they have."""
+        return self.bytes + self.shared
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,12 +77,17 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One place with its verdict. `newest` is its newest modification time in Unix seconds."""
+    """One place with its verdict.
+
+    `newest` is its newest modification time in Unix seconds, `changed` the newest time at which
+    anything in it was changed, by which a plan's step tells that somebody was there since.
+    """
 
     candidate: Candidate
     verdict: Verdict
     size: Size | None = None
     newest: float | None = None
+    changed: float | None = None
 
     @property
     def place(self) -> Location:
@@ -111,7 +116,8 @@ class SweepPlan:
 
     `id` names what it would do, so the same situation has the same one whenever it is looked at.
     `take` goes to the trash, `empty` are directories to remove, `keep` stays, each with its reason.
-    `unclaimed` are all orphans by root, those that have to be seen again too.
+    `unclaimed` are all orphans by root, those that have to be seen again too. `leaves_backlog`:
+    what had been deleted before the first start stays.
     """
 
     id: str
@@ -124,6 +130,7 @@ class SweepPlan:
     roots: tuple[RootSummary, ...] = ()
     refusal: Refusal | None = None
     unclaimed: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    leaves_backlog: bool = False
 
     @property
     def stamp(self) -> str:

@@ -14,6 +14,9 @@ from typing import NamedTuple
 from mlflow_cleanup.model.entity import Entity, EntityKind
 
 ARTIFACTS = "artifacts"
+MODEL_FILE = "MLmodel"
+"""What MLflow puts into each model's own directory, by which one is recognised."""
+
 _HOLDERS = {
     "models": (EntityKind.LOGGED_MODEL, re.compile(r"m-[0-9a-f]{32}")),
     "traces": (EntityKind.TRACE, re.compile(r"tr-[0-9a-f]{32}")),

@@ -15,7 +15,7 @@ from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.places import Places
-from mlflow_cleanup.observe.schema import Layout
+from mlflow_cleanup.observe.schema import Layout, missing_tables
 
 KEEP_TAG = "mlflow-cleanup.keep"
 """The tag by which an operator pins a run or an experiment; any value but "false" keeps."""
@@ -40,6 +40,7 @@ _NEEDED = {
     ),
     "model_versions": frozenset({"name", "version", "source", "current_stage"}),
     "trace_tags": frozenset({"request_id", "key", "value"}),
+    "trace_request_metadata": frozenset({"request_id", "key", "value"}),
     "datasets": frozenset({"dataset_uuid", "name", "dataset_source"}),
     "inputs": frozenset({"source_type", "source_id", "destination_type", "destination_id"}),
 }
@@ -54,8 +55,6 @@ _REFERRED = {
     _OF_MODEL: ("logged_models", "model_id", "artifact_location"),
 }
 """Where a reference's bytes are named, by its scheme."""
-
-_IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
 
 Row = Any
 _Versions = dict[tuple[str, str], list[Row]]
@@ -142,9 +141,9 @@ class Reader:
                 yield self._claim(claim.holder.kind, claim.holder.id, text)
 
     def problems(self) -> list[str]:
-        """Name the tables that are there but lack a column without which claims would be missed."""
+        """Name the tables, and the columns of them, without which claims would be missed."""
         present = self._layout.columns
-        missing = [f"table {name} is missing" for name in _IN_EVERY_RELEASE if name not in present]
+        missing = [f"table {name} is missing" for name in missing_tables(self._layout)]
         return missing + [
             f"table {name} lacks {', '.join(sorted(lacking))}"
             for name, needed in _NEEDED.items()

@@ -48,16 +48,19 @@ class _Intake:
 
     def add(self, found: Listed) -> None:
         """Add one directory."""
-        inside, files, size, newest, _, marked_files, marked_bytes = found
+        inside, files, size, newest, _, marked_files, marked_bytes, shared, changed = found
         place = self._place
         if place is None or inside[: self._depth] != place.inside:
             place = self._turn_to(found)
         self._files += files
         self._bytes += size
+        self._shared += shared
         if place is None:
             return
         if newest > place.newest:  # noqa: PLR1730 - max() takes three times as long
             place.newest = newest
+        if changed > place.changed:  # noqa: PLR1730 - likewise
+            place.changed = changed
         if self._marked is not None and any(map(self._marked, inside[self._depth :])):
             marked_files, marked_bytes = files, size
         if marked_files:
@@ -66,7 +69,7 @@ class _Intake:
 
     def settle(self) -> None:
         """Write down what was counted since the last time."""
-        size = Size(self._files, self._bytes)
+        size = Size(self._files, self._bytes, self._shared)
         self.total += size
         if (place := self._place) is not None:
             # Seldom met twice, as listings go down before they go on.
@@ -76,7 +79,8 @@ class _Intake:
         self._begin()
 
     def _begin(self) -> None:
-        self._files = self._bytes = self._marked_files = self._marked_bytes = 0
+        self._files = self._bytes = self._shared = 0
+        self._marked_files = self._marked_bytes = 0
 
     def _turn_to(self, found: Listed) -> Place | None:
         """Turn to the place that a directory lies in, None when it lies in none."""

@@ -60,6 +60,7 @@ class Places:
         self._above: dict[str, tuple[_Above, ...] | None] = {}
         self._real: dict[str, str] = {}
         self._links: dict[str, bool] = {}
+        self._followed: dict[str, str] = {}
         spelled = {slashed(root): slashed(os.path.realpath(root)) for root in roots}
         spelled.update({real: real for real in list(spelled.values())})
         # The innermost root first, under each of its two spellings.
@@ -91,6 +92,10 @@ class Places:
             return found
         paths = readings(text, self._where)
         return tuple(dict.fromkeys([*paths, *(self._resolve(path) for path in paths)]))
+
+    def links_moved(self) -> bool:
+        """Tell whether a link that a claim's text led through leads elsewhere by now."""
+        return any(_real(link) != target for link, target in self._followed.items())
 
     def _claimed_usually(self, text: str) -> tuple[str, ...] | None:
         """Do the same for `…/<id>/artifacts` after plain names; None for any other text."""
@@ -154,18 +159,25 @@ class Places:
         if len(path) > _LONGEST:
             return path
         if path.count("/") > _DEEP:
-            try:
-                return slashed(os.path.realpath(path))
-            except ValueError:
-                return path  # no file has a name that cannot be encoded
+            if (real := _real(path)) != path:
+                self._followed[path] = real
+            return real
         parent, name = posixpath.split(path)
         if parent == path or not name:
             return path
         real = posixpath.join(self._resolve(parent), name)
         if os.path.islink(real):
-            real = slashed(os.path.realpath(real))
+            link, real = real, _real(real)
+            self._followed[link] = real
         self._real[path] = real
         return real
+
+
+def _real(path: str) -> str:
+    try:
+        return slashed(os.path.realpath(path))
+    except ValueError:
+        return path  # no file has a name that cannot be encoded
 
 
 def slashed(path: str) -> str:

@@ -11,7 +11,7 @@ from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
 
 # Every schema revision from MLflow's first up to 3.17, in order.
-_REVISIONS = """
+_IN_ORDER = """
     451aebb31d03 90e64c465722 181f10493468 df50e92ffc5e 7ac759974ad8 89d4b8295536
     2b4d017a5e9b cfd24bdc0731 0a8213491aaa 728d730b5ebd 27a6a02d2cf1 84291f40a231
     a8c4a736bde6 39d1c3be5f05 c48cb773bb87 bd07f7e963c5 0c779009ac13 cc1f77228345
@@ -25,7 +25,15 @@ _REVISIONS = """
     c3d9e7f1a2b4 6f8d9c3b2a1e 1971f2d9a75b 17e22815139b b7e2c1a4d9f3 75868b020152
     dc11669786a5
 """
-KNOWN_REVISIONS = frozenset(_REVISIONS.split())
+_REVISIONS = tuple(_IN_ORDER.split())
+KNOWN_REVISIONS = frozenset(_REVISIONS)
+
+_TABLES_SINCE = {
+    "7f2a7d5fae7d": ("datasets", "inputs"),
+    "867495a8f9d4": ("trace_info", "trace_tags", "trace_request_metadata"),
+    "400f98739977": ("logged_models",),
+}
+"""The revisions that brought tables which claims are read from, those of every release aside."""
 
 _CLAIMING_TABLES = (
     "runs",
@@ -40,6 +48,8 @@ _CLAIMING_TABLES = (
     "datasets",
     "inputs",
 )
+
+_IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
 
 _NAMING_TABLES = ("logged_model_tags", "workspaces")
 _JOBS = "jobs"
@@ -65,6 +75,22 @@ class Layout:
     def is_tracking_database(self) -> bool:
         """Tell whether this is MLflow's database at all."""
         return self.has("runs", "run_uuid", "lifecycle_stage", "artifact_uri", "experiment_id")
+
+
+def missing_tables(layout: Layout) -> list[str]:
+    """Name the tables that the database's revision has and that are not there.
+
+    A migration makes a table anew under another name and drops the old one, each at once for others
+    to see; the revision is written last. What only the missing table claims would be nobody's.
+    """
+    since = (
+        tables
+        for revision, tables in _TABLES_SINCE.items()
+        if layout.schema.is_known
+        and _REVISIONS.index(revision) <= _REVISIONS.index(layout.schema.revision)
+    )
+    wanted = [*_IN_EVERY_RELEASE, *(name for tables in since for name in tables)]
+    return [name for name in wanted if name not in layout.columns]
 
 
 def read_columns(connection: Connection) -> Columns:

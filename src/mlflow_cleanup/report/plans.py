@@ -294,6 +294,7 @@ def _judged_values(item: Judged) -> dict[str, Any]:
         "files": item.size.files if item.size else None,
         "bytes": item.size.bytes if item.size else None,
         "newest": item.newest,
+        "changed": item.changed,
     }
 
 
@@ -320,12 +321,13 @@ def _judged_from(told: Mapping[str, Any]) -> Judged:
         deleted_at=None if at is None else fields.moment(at),
         cascade=fields.flag(told["cascade"]),
     )
-    files, size, newest = told["files"], told["bytes"], told["newest"]
+    files, size, newest, changed = (told[key] for key in ("files", "bytes", "newest", "changed"))
     return Judged(
         candidate,
         Garbage(gone, candidate.deleted_at),
         None if size is None else Size(fields.count(files), fields.count(size)),
         None if newest is None else fields.number(newest),
+        None if changed is None else fields.number(changed),
     )
 
 

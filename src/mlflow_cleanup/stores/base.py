@@ -104,6 +104,10 @@ class ArtifactStore(Protocol):
         """Tell whether something lies at `location`."""
         ...
 
+    def holds_file(self, location: Location, name: str) -> bool:
+        """Tell whether a file of this name, and no link, lies directly in `location`."""
+        ...
+
     def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
         """Count the files and bytes of a held item or at a place; None when told to stop before."""
         ...
@@ -133,4 +137,12 @@ class ArtifactStore(Protocol):
 
     def newest_write(self, location: Location) -> float | None:
         """Return the newest modification time under `location`, in Unix seconds; None: nothing."""
+        ...
+
+    def newest_times(self, location: Location) -> tuple[float, float] | None:
+        """Return that, and the newest time at which anything there was changed.
+
+        The second is the inode's (on Windows a file's beginning): copying sets modification times
+        back, but not this one.
+        """
         ...

@@ -250,8 +250,8 @@ def test_what_a_client_made_beside_its_database_is_a_root(here: Path) -> None:
     assert found.state_dir == Path("/data/.mlflow-cleanup")
 
 
-def test_a_registry_in_the_same_database_is_none_of_its_own() -> None:
-    """A registry store that is the tracking database is not read twice."""
+def test_a_registry_in_the_same_database_is_given_as_such() -> None:
+    """Otherwise than none given, it says that there is none to be read apart."""
     words = [
         "--backend-store-uri",
         "sqlite:////a.db",
@@ -259,7 +259,9 @@ def test_a_registry_in_the_same_database_is_none_of_its_own() -> None:
         "sqlite:////x/../a.db",
     ]
 
-    assert read(beside, *words).registry is None
+    found = read(beside, *words)
+    assert found.registry == found.database
+    assert read(beside, *words[:2]).registry is None
 
 
 def test_reading_verbs_find_the_ledger_of_the_same_layers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,23 @@ def test_every_pin_is_seen(world: World, sight: Sight) -> None:
         assert (sight.ground.claims.on_place("/srv/kept/model") is not None) is is_claimed
 
 
+def test_link_that_leads_elsewhere_is_seen(world: World, sight: Sight) -> None:
+    """A claim's text stays as it is in the database; what it means does not."""
+    one, other = world.run(), world.run()
+    current = world.home / "current"
+    current.symlink_to(one.place)
+    world.register(str(current / "model"))
+    world.delete(one, other)
+    first = sight.look()
+    sight.refresh()
+    assert sight.snapshot is first
+
+    current.unlink()
+    current.symlink_to(other.place)
+    sight.refresh()
+    assert sight.ground.claims.on_place(str(other.place)) is not None
+
+
 def test_commit_right_after_the_read_began_is_not_missed(
     world: World, sight: Sight, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,14 @@ def test_roots_are_known_by_their_real_paths_once(world: World, tmp_path: Path) 
     assert real_roots(world.settings) == [str(world.root.resolve())]
 
 
+def test_registry_in_the_same_database_is_not_read_twice(world: World) -> None:
+    """It is read with everything else, in the same transaction."""
+    world.restart(registry=world.settings.database)
+
+    assert world.workplace.registry is None
+    assert world.workplace.registry_claims() == []
+
+
 def test_root_is_marked_with_the_database_it_belongs_to(world: World) -> None:
     """The marker says where the database is and by what it is recognised."""
     told = json.loads((world.root / MARKER).read_bytes())

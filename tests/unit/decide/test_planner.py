@@ -13,7 +13,7 @@ from mlflow_cleanup.decide.planner import (
     judge_now,
     make_plan,
 )
-from mlflow_cleanup.model.item import ItemState, Size
+from mlflow_cleanup.model.item import Held, ItemState, Size
 from mlflow_cleanup.model.location import Misread, Unplaced
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import RunRow
@@ -197,3 +197,31 @@ def test_what_is_not_due_yet_is_not_looked_at() -> None:
     now = replace(ground(aged_s=9 * DAY_S), departed=departed(1, NOW_MS + 1_000))
 
     assert make_plan([], [held], now) == Plan()
+
+
+@pytest.mark.parametrize("held", Held)
+def test_what_another_root_lies_in_is_kept(held: Held) -> None:
+    """Taken in place before that root was named, it is wanted back; in the trash it is apart."""
+    place = location(1)
+    around = replace(ground(), roots=(place.root, f"{place.path}/data/of others"))
+
+    assert judge_now(candidate(1), around) == Keep(
+        Kept.NOT_ITS_OWN, f"the artifact root {place.path}/data/of others lies in it"
+    )
+    assert (item_verdict(item(1, held=held), around) is not None) == (held is Held.IN_PLACE)
+
+
+@pytest.mark.parametrize("beside", ["2", " copy/artifacts"])
+def test_root_beside_a_place_keeps_nothing(beside: str) -> None:
+    """A longer name is another directory, and the root that a place lies under is around it."""
+    place = location(1)
+    around = replace(ground(), roots=(place.root, f"{place.path}{beside}", f"{place.root}/0"))
+
+    assert isinstance(judge_now(candidate(1), around), Garbage)
+
+
+def test_nothing_is_garbage_while_claims_may_be_missing() -> None:
+    """Whatever else is known."""
+    unsure = replace(ground(), problems=("table telling is missing",))
+
+    assert judge_now(candidate(1), unsure) == Keep(Kept.CLAIMS_UNKNOWN, "table telling is missing")

@@ -24,6 +24,7 @@ from tests.kit.values import NOW, ROOT, candidate, claim_on, ground
 DAY_S, HOUR_S = 86_400.0, 3_600.0
 AGED_S = 100 * DAY_S
 OLD = NOW.timestamp() - 30 * DAY_S
+CHANGED = 3.0
 IDENTITY = BackendIdentity({"0": 1_700_000_000_001})
 LARGE = 1_000_000
 
@@ -41,6 +42,7 @@ def place(inside: str, size: int = 10, **more: Any) -> Place:  # noqa: ANN401 - 
         "is_shell": names[-1] != "artifacts",
         "size": Size(1 if size else 0, size),
         "newest": OLD,
+        "changed": CHANGED,
         **more,
     }
     return Place(Entity(kind, id_), names, above, **values)
@@ -79,6 +81,7 @@ class Case:
     first_seen: Mapping[Spot, float] | None = None
     adopted: frozenset[str] = frozenset({ROOT})
     released: frozenset[str] = frozenset()
+    models: frozenset[Spot] | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     at: datetime = NOW
 
@@ -95,9 +98,15 @@ class Case:
             adopted=self.adopted,
             released=self.released,
             unlisted=dict(map(copy_of, self.departed)),
+            models=self.models if self.models is not None else copies_among(self.departed),
             problems=self.problems,
         )
         return make_sweep_plan(view, Terms(**terms), "/home/mlflow.db", IDENTITY)
+
+
+def copies_among(departed: tuple[Candidate, ...]) -> frozenset[Spot]:
+    """Name the places of versions' copies: a model lies in each of them."""
+    return frozenset(copy_of(one)[0] for one in departed)
 
 
 def copy_of(candidate: Candidate) -> tuple[Spot, Place]:
@@ -157,14 +166,15 @@ def test_a_whole_root_is_judged_from_one_look() -> None:
     ).plan()
 
     assert plan.take == (
-        Judged(dead_model, Garbage(Gone.MODEL_DELETED), Size(1, 10_000), OLD),
-        Judged(vanished, Garbage(Gone.VANISHED), Size(1, 100), OLD),
-        Judged(deleted, Garbage(Gone.DELETED, NOW), Size(1, 10), OLD),
+        Judged(dead_model, Garbage(Gone.MODEL_DELETED), Size(1, 10_000), OLD, CHANGED),
+        Judged(vanished, Garbage(Gone.VANISHED), Size(1, 100), OLD, CHANGED),
+        Judged(deleted, Garbage(Gone.DELETED, NOW), Size(1, 10), OLD, CHANGED),
         Judged(
             candidate(7, gone=Gone.ORPHAN, experiment_id="0"),
             Garbage(Gone.ORPHAN),
             Size(1, 1),
             OLD,
+            CHANGED,
         ),
     )
     assert plan.empty == (
@@ -173,6 +183,7 @@ def test_a_whole_root_is_judged_from_one_look() -> None:
             Garbage(Gone.EMPTY),
             Size(),
             OLD,
+            CHANGED,
         ),
     )
     assert [(item.candidate, item.verdict) for item in plan.keep] == [
@@ -215,7 +226,15 @@ class TestDeparted:
         version = version_at("exported", "model")
         plan = case(departed=(version,)).plan()
 
-        assert plan.take == (Judged(version, Garbage(Gone.VERSION_DELETED), Size(1, 10), 0.0),)
+        assert plan.take == (Judged(version, Garbage(Gone.VERSION_DELETED), Size(1, 10), 0.0, 0.0),)
+
+    def test_version_is_kept_where_no_model_lies(self) -> None:
+        """Its place is any client's text, and whoever wrote it may have meant something else."""
+        plan = case(departed=(version_at("theses"),), models=frozenset()).plan()
+
+        assert plan.take == ()
+        assert kept(plan) == {"net version 1": Kept.NOT_ITS_OWN}
+        assert ["MLmodel" in str(item.verdict) for item in plan.keep] == [True]
 
     def test_place_of_two_versions_is_one_step(self) -> None:
         """Both are gone: the first of them stands for it."""
@@ -243,7 +262,12 @@ class TestDeparted:
         }.get("/".join(inside))
         version = version_at(*inside)
         inner = inventory(root=f"{ROOT}/shared/inner")
-        plan = Case((inventory(*filter(None, [beside])), inner), (version,), first_seen={}).plan()
+        plan = Case(
+            (inventory(*filter(None, [beside])), inner),
+            (version,),
+            replace(ground(), roots=(ROOT, inner.root)),
+            first_seen={},
+        ).plan()
 
         assert kept(plan)[version.entity.id] is Kept.NOT_ITS_OWN
         assert plan.take == ()
@@ -509,12 +533,12 @@ class TestOrphans:
         seen.adopted = frozenset()
         assert set(seen.plan().unclaimed[ROOT]) == {spot(number)[1] for number in (1, 2, 3)}
 
-    def test_root_that_was_not_listed_whole_remembers_nothing_new(self) -> None:
+    def test_root_that_was_not_listed_whole_remembers_nothing(self) -> None:
         """What was not seen now may have been claimed meanwhile, or gone."""
         other = inventory(of(2), root="/other")
         seen = Case((inventory(of(1)), other), problems={"/other": "unseen"})
 
-        assert seen.plan().unclaimed == {ROOT: (spot(1)[1],)}
+        assert seen.plan().unclaimed == {ROOT: (spot(1)[1],), "/other": ()}
 
 
 class TestShells:
@@ -595,6 +619,16 @@ class TestBrakes:
         assert (refusal is not None) is is_refused
         if refusal:
             assert refusal.reason == f"it would take {count} entities, more than {most}"
+
+    def test_files_with_other_names_count_in_full(self) -> None:
+        """Taking them frees nothing, and loses as much as ever."""
+        linked = replace(of(1), size=Size(1, 0, shared=60))
+        for beside, share in ((60, None), (59, "50%")):
+            total = Size(2, beside, shared=60)
+            refusal = Case((inventory(linked, total=total),)).plan().refusal
+
+            assert (refusal is None) is (share is None)
+            assert share is None or share in str(refusal)
 
     def test_each_root_has_a_share_of_its_own(self) -> None:
         """All of a small root is too much, whatever lies in a large one."""

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlflow_cleanup.decide.margins import ORPHAN_AGE
 from mlflow_cleanup.ledger import ageing
-from mlflow_cleanup.ledger.ageing import LONGEST_GAP_S, Age, Reading, read_clocks, utc
+from mlflow_cleanup.ledger.ageing import LONGEST_GAP_S, STEPS_KEPT_S, Age, Reading, read_clocks, utc
 
 SECONDS = st.floats(0, 1e9, allow_nan=False)
 READINGS = st.builds(Reading, st.floats(-1e10, 1e10), st.sampled_from(["one", "two"]), SECONDS)
@@ -52,6 +53,70 @@ def test_counting_goes_on_from_the_new_boot() -> None:
     assert rebooted.at(Reading(0.0, "two", 10.0)).aged_s == 167.0
 
 
+def later(age: Age, passed_s: float, *, set_by_s: float = 0.0) -> Age:
+    """Let time pass within a boot, and set the wall clock before."""
+    now = age.reading
+    return age.at(Reading(now.wall_s + passed_s + set_by_s, now.boot, now.uptime_s + passed_s))
+
+
+def off(age: Age, for_s: float, boot: str) -> Age:
+    """Start the machine anew."""
+    return age.at(Reading(age.reading.wall_s + for_s, boot, 1.0))
+
+
+def test_clock_set_forward_is_remembered_for_three_days() -> None:
+    """Until then a file may have its time from before, and looks that much older."""
+    jumped = later(START, 60.0, set_by_s=5_000.0)
+
+    assert jumped.behind_s == 5_000.0
+    assert later(jumped, STEPS_KEPT_S - 1.0).behind_s == 5_000.0
+    assert later(jumped, STEPS_KEPT_S).behind_s == 0.0
+    assert timedelta(seconds=STEPS_KEPT_S) == ORPHAN_AGE
+
+
+def test_clock_set_forward_twice_counts_from_before_the_first_time() -> None:
+    """The lowest that it was lately is what counts."""
+    first = later(START, 60.0, set_by_s=1_000.0)
+    second = later(first, 60.0, set_by_s=300.0)
+
+    assert second.behind_s == 1_300.0
+    assert later(second, STEPS_KEPT_S - 60.0).behind_s == 300.0
+
+
+def test_clock_set_back_makes_nothing_older() -> None:
+    """Files then look younger than they are; set right again, those from in between look older."""
+    back = later(START, 60.0, set_by_s=-1_000.0)
+
+    assert back.behind_s == 0.0
+    assert later(back, 60.0, set_by_s=1_000.0).behind_s == 1_000.0
+
+
+@pytest.mark.parametrize("for_s", [600.0, 5 * 86_400.0])
+def test_machine_that_was_off_makes_nothing_older(for_s: float) -> None:
+    """It cannot be told from a clock that was set while it restarted."""
+    again = off(START, for_s, "two")
+
+    assert (again.off_s, again.aged_s) == (again.aged_s - 100.0, 100.0 + min(for_s, LONGEST_GAP_S))
+    assert again.behind_s == for_s
+    assert off(later(again, 10.0), for_s, "three").behind_s == 2 * for_s
+
+
+def test_another_process_where_boots_have_no_names_was_not_off() -> None:
+    """There time passes between two of our processes, as far as a day and a half goes."""
+    unnamed = replace(START, reading=replace(START.reading, boot="process 1"))
+    again = off(unnamed, 3_600.0, "process 2")
+
+    assert (again.aged_s, again.off_s, again.behind_s) == (3_700.0, 0.0, 0.0)
+    assert off(again, 5 * 86_400.0, "process 3").behind_s == 5 * 86_400.0 - LONGEST_GAP_S
+
+
+def test_age_of_an_earlier_version_is_read() -> None:
+    """It says nothing of steps, and goes on from there."""
+    told = '{"aged_s": 100.0, "wall_s": 5000.0, "boot": "one", "uptime_s": 50.0}'
+
+    assert Age.decode(told) == START
+
+
 @given(st.lists(READINGS, max_size=20))
 def test_ledger_time_never_goes_back(readings: list[Reading]) -> None:
     """Whatever the clocks show, in any order, no age is ever less than one before."""
@@ -73,7 +138,10 @@ def test_within_a_boot_looking_often_adds_nothing(steps: list[tuple[float, float
     assert abs(age.aged_s - START.at(reading).aged_s) <= 1e-6 * (1 + age.aged_s)
 
 
-@given(st.builds(Age, SECONDS, READINGS))
+STEPS = st.lists(st.tuples(SECONDS, SECONDS), max_size=3).map(tuple)
+
+
+@given(st.builds(Age, SECONDS, READINGS, SECONDS, STEPS))
 def test_age_survives_being_written_down(age: Age) -> None:
     """What is encoded is decoded to the very same, to the last bit."""
     assert Age.decode(age.encode()) == age

@@ -48,10 +48,10 @@ def test_time_is_written_down_hourly_not_with_every_look(ledger: Ledger) -> None
     """Looking often costs no writes; an hour is the most that a reboot can take back."""
     ledger.now(reading(0))
     written = ledger.fact("age")
-    ledger.now(reading(3_599))
+    ledger.now(reading(3_599, wall_s=3_599))
     assert ledger.fact("age") == written
 
-    ledger.now(reading(3_600))
+    ledger.now(reading(3_600, wall_s=3_600))
     assert ledger.fact("age") != written
 
 
@@ -63,6 +63,17 @@ def test_time_over_a_reboot_is_written_down_at_once(ledger: Ledger, state_dir: P
 
     again = Ledger.open(state_dir)
     assert again.now(reading(1, boot="two", wall_s=9_999)).aged_s == 1_000
+    again.close()
+
+
+def test_clock_that_was_set_is_written_down_at_once(ledger: Ledger, state_dir: Path) -> None:
+    """Set back and forward again between two starts: files may have times from in between."""
+    ledger.now(reading(100, wall_s=9_000))
+    ledger.now(reading(101, wall_s=1_000))
+    ledger.close()
+
+    again = Ledger.open(state_dir)
+    assert again.now(reading(102, wall_s=9_002)).behind_s == 8_001
     again.close()
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +12,26 @@ from hypothesis import strategies as st
 from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.sweeps import Pin
+from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Refusal
 from tests.kit.values import NOW
 
 ODD = "\udcff\n é"
 A, B, C = ("0", "a", "artifacts"), ("0", "b", "artifacts"), ("0", ODD, "artifacts")
+
+
+def note(
+    ledger: Ledger,
+    unclaimed: Mapping[str, Collection[Any]],
+    awake_s: float,
+    *,
+    made_s: float | None = None,
+    off_s: float = 0.0,
+) -> None:
+    """Note at a second of ledger time what a plan made then, or before, calls unclaimed."""
+    made_at = NOW + timedelta(seconds=awake_s if made_s is None else made_s)
+    now = Moment(NOW + timedelta(seconds=awake_s), awake_s + off_s, off_s)
+    ledger.sightings.note(unclaimed, now, made_at)
 
 
 class TestSightings:
@@ -24,51 +40,76 @@ class TestSightings:
     def test_first_time_is_remembered_while_it_stays_unclaimed(self, ledger: Ledger) -> None:
         """However often it is seen again."""
         for aged_s in (1.0, 10.0, 100.0):
-            ledger.sightings.note({"/art": [A]}, aged_s)
+            note(ledger, {"/art": [A]}, aged_s)
 
         assert ledger.sightings.first_seen() == {("/art", A): 1.0}
 
     def test_break_begins_anew(self, ledger: Ledger) -> None:
         """Claimed or gone in between, it was not unclaimed all the time."""
-        ledger.sightings.note({"/art": [A, B]}, 1.0)
-        ledger.sightings.note({"/art": [B]}, 10.0)
+        note(ledger, {"/art": [A, B]}, 1.0)
+        note(ledger, {"/art": [B]}, 10.0)
         assert ledger.sightings.first_seen() == {("/art", B): 1.0}
 
-        ledger.sightings.note({"/art": [A, B]}, 100.0)
+        note(ledger, {"/art": [A, B]}, 100.0)
         assert ledger.sightings.first_seen() == {("/art", A): 100.0, ("/art", B): 1.0}
 
-    def test_root_that_was_not_listed_whole_changes_nothing(self, ledger: Ledger) -> None:
+    def test_root_that_was_not_looked_at_changes_nothing(self, ledger: Ledger) -> None:
         """One that is not there, as against one in which nothing is unclaimed."""
-        ledger.sightings.note({"/art": [A], "/other": [B]}, 1.0)
+        note(ledger, {"/art": [A], "/other": [B]}, 1.0)
 
-        ledger.sightings.note({"/other": []}, 10.0)
+        note(ledger, {"/other": []}, 10.0)
         assert ledger.sightings.first_seen() == {("/art", A): 1.0}
-        ledger.sightings.note({}, 100.0)
+        note(ledger, {}, 100.0)
         assert ledger.sightings.first_seen() == {("/art", A): 1.0}
+
+    def test_time_switched_off_is_left_out(self, ledger: Ledger) -> None:
+        """It counts for no orphan's age."""
+        note(ledger, {"/art": [A]}, 10.0, off_s=7.0)
+
+        assert ledger.sightings.first_seen() == {("/art", A): 10.0}
+
+    def test_older_plan_only_takes_away(self, ledger: Ledger) -> None:
+        """What it calls unclaimed may have been claimed since it was made."""
+        note(ledger, {"/art": [A, B]}, 100.0)
+        note(ledger, {"/art": [A]}, 1_000.0)
+        note(ledger, {"/art": [B]}, 10_000.0, made_s=999.0)
+        assert ledger.sightings.first_seen() == {}
+
+        note(ledger, {"/art": [B]}, 20_000.0, made_s=1_000.0)
+        assert ledger.sightings.first_seen() == {("/art", B): 20_000.0}
+
+    def test_plan_from_the_future_is_not_newer_for_ever(self, ledger: Ledger) -> None:
+        """A clock that was wrong once is right again: plans count, from the next one on."""
+        note(ledger, {"/art": []}, 1.0, made_s=1e9)
+        note(ledger, {"/art": [A]}, 2.0, made_s=0.0)
+        assert ledger.sightings.first_seen() == {}
+
+        note(ledger, {"/art": [A]}, 3.0)
+        assert ledger.sightings.first_seen() == {("/art", A): 3.0}
 
     def test_roots_are_told_apart(self, ledger: Ledger) -> None:
         """The same names under another root are another place."""
-        ledger.sightings.note({"/art": [A]}, 1.0)
-        ledger.sightings.note({"/art": [A], "/other": [A]}, 10.0)
+        note(ledger, {"/art": [A]}, 1.0)
+        note(ledger, {"/art": [A], "/other": [A]}, 10.0)
 
         assert ledger.sightings.first_seen() == {("/art", A): 1.0, ("/other", A): 10.0}
 
     def test_names_of_any_bytes_are_remembered(self, ledger: Ledger, state_dir: Path) -> None:
         """Through a restart, too."""
-        ledger.sightings.note({f"/{ODD}": [C]}, 1.0)
+        note(ledger, {f"/{ODD}": [C]}, 1.0)
         ledger.close()
         again = Ledger.open(state_dir)
 
         assert again.sightings.first_seen() == {(f"/{ODD}", C): 1.0}
-        again.sightings.note({f"/{ODD}": []}, 10.0)
+        note(again, {f"/{ODD}": []}, 10.0)
         assert again.sightings.first_seen() == {}
         again.close()
 
     def test_all_is_noted_or_nothing(self, ledger: Ledger) -> None:
         """Two roots are one entry."""
-        ledger.sightings.note({"/art": [A]}, 1.0)
+        note(ledger, {"/art": [A]}, 1.0)
         with pytest.raises(TypeError):
-            ledger.sightings.note({"/art": [B], "/other": [7]}, 10.0)  # type: ignore[list-item]
+            note(ledger, {"/art": [B], "/other": [7]}, 10.0)
 
         assert ledger.sightings.first_seen() == {("/art", A): 1.0}
 
@@ -85,7 +126,7 @@ class TestSightings:
         ledger = Ledger.empty()
         expected: dict[tuple[str, tuple[str, ...]], float] = {}
         for number, unclaimed in enumerate(rounds):
-            ledger.sightings.note(unclaimed, float(number))
+            note(ledger, unclaimed, float(number))
             for root, places in unclaimed.items():
                 gone = [key for key in expected if key[0] == root and key[1] not in places]
                 for key in gone:
@@ -193,7 +234,7 @@ class TestBrakes:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda ledger: ledger.sightings.note({"/art": [A]}, 1.0),
+        lambda ledger: note(ledger, {"/art": [A]}, 1.0),
         lambda ledger: ledger.pins.add(["a"], NOW, None),
         lambda ledger: ledger.pins.remove(["a"]),
         lambda ledger: ledger.plans.begin("1f2e3d4c", NOW),

@@ -13,7 +13,7 @@ from mlflow_cleanup.model.snapshot import Snapshot
 from mlflow_cleanup.observe.claims import KEEP_TAG
 from mlflow_cleanup.observe.places import Places, fold_for
 from mlflow_cleanup.observe.tracking import TrackingDatabase
-from tests.kit.tracking_db import NEWEST, TrackingFile, Value, run_id
+from tests.kit.tracking_db import NEWEST, REVISIONS, TrackingFile, Value, run_id
 
 ID, OTHER = run_id(0xA), run_id(0xB)
 NET = Entity(EntityKind.MODEL_VERSION, "net version 1")
@@ -376,17 +376,37 @@ def test_a_claiming_table_that_lost_a_column_is_a_problem(
     assert any(table in problem for problem in claims.snapshot().problems)
 
 
-@pytest.mark.parametrize("table", ["experiments", "model_versions", "tags", "experiment_tags"])
-def test_a_claiming_table_that_every_release_has_is_missed(claims: Claims, table: str) -> None:
+TABLES = {
+    "1.27": ("experiments", "model_versions", "tags", "experiment_tags"),
+    "2.10": ("datasets", "inputs"),
+    "2.14": ("trace_info", "trace_tags", "trace_request_metadata"),
+    "3.0": ("logged_models",),
+}
+LATER = {"1.27": "2.10", "2.10": "2.14", "2.14": "3.0", "3.0": NEWEST}
+
+
+@pytest.mark.parametrize(
+    ("version", "table"),
+    [
+        (later, table)
+        for version, tables in TABLES.items()
+        for table in tables
+        for later in (version, LATER[version], NEWEST)
+    ],
+)
+def test_a_claiming_table_that_the_revision_has_is_missed(
+    tmp_path: Path, version: str, table: str
+) -> None:
     """A table of claims that is gone, as in the middle of a migration, is no absence of claims."""
+    claims = make(tmp_path.resolve(), version)
     with claims.db.connection() as connection:
         connection.execute("PRAGMA legacy_alter_table = ON")
         connection.execute(f"ALTER TABLE {table} RENAME TO _alembic_tmp_{table}")
 
-    assert any(table in problem for problem in claims.snapshot().problems)
+    assert claims.snapshot().problems == (f"table {table} is missing",)
 
 
-@pytest.mark.parametrize("version", ["1.27", "2.10", "2.22", "3.0", NEWEST])
+@pytest.mark.parametrize("version", REVISIONS)
 def test_releases_as_they_are_have_no_problems(tmp_path: Path, version: str) -> None:
     """Tables that a release did not have yet are not missed."""
     assert make(tmp_path.resolve(), version).snapshot().problems == ()

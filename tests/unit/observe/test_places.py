@@ -371,3 +371,44 @@ def test_root_reached_by_a_link_is_claimed_under_both_spellings(home: Path) -> N
         f"{home}/link/0/run/artifacts",
         f"{home}/art/0/run/artifacts",
     )
+
+
+class TestLinksOfClaims:
+    """Links that a claim's text led through, and where they lead later."""
+
+    @pytest.mark.parametrize("inside", ["", "/x/y", "/0/run/artifacts", "/" + "d/" * 120 + "e"])
+    def test_that_leads_elsewhere_is_noticed(self, home: Path, inside: str) -> None:
+        """However far above the place that is meant."""
+        found = places(home)
+        link = home / "link"
+        link.symlink_to(home / "art")
+        found.claimed(f"{link}{inside}")
+        assert not found.links_moved()
+
+        link.unlink()
+        link.symlink_to(home / "beside")
+        assert found.links_moved()
+
+    def test_that_leads_on_through_another_is_noticed(self, home: Path) -> None:
+        """The second one of a chain is no part of the text."""
+        (home / "second").symlink_to("art")
+        (home / "first").symlink_to("second")
+        found = places(home)
+        found.claimed(str(home / "first" / "x"))
+        (home / "second").unlink()
+        (home / "second").symlink_to("beside")
+
+        assert found.links_moved()
+
+    @pytest.mark.parametrize("becomes", ["nothing", "a directory"])
+    def test_that_is_none_any_more_is_noticed(self, home: Path, becomes: str) -> None:
+        """It leads to itself then, or nowhere."""
+        link = home / "link"
+        link.symlink_to(home / "art")
+        found = places(home)
+        found.claimed(f"{link}/x")
+        link.unlink()
+        if becomes == "a directory":
+            link.mkdir()
+
+        assert found.links_moved()

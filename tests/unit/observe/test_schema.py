@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
-from mlflow_cleanup.observe.schema import KNOWN_REVISIONS
+from mlflow_cleanup.observe.schema import _REVISIONS, KNOWN_REVISIONS
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.make_schemas import migrations
 from tests.kit.tracking_db import REVISIONS, SCHEMAS, TrackingFile
 
 VERSIONS = pytest.mark.parametrize("version", REVISIONS)
+REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
+BEFORE = re.compile(r'^down_revision = (?:"(\w+)"|None)', re.MULTILINE)
 CLAIMING = {"runs", "tags", "experiments", "experiment_tags", "model_versions"}
 TRACES = ("trace_info", "trace_tags", "trace_request_metadata")
 MODELS = ("logged_models", "logged_model_tags")
@@ -107,6 +109,18 @@ def test_every_revision_of_the_installed_mlflow_is_known() -> None:
 
     assert len(found) > 50
     assert found <= KNOWN_REVISIONS
+
+
+def test_revisions_stand_in_the_order_in_which_they_follow_each_other() -> None:
+    """Which tables a revision has is told by its place among them."""
+    texts = [path.read_text("utf-8") for path in (migrations() / "versions").glob("*.py")]
+    found = [(REVISION.search(text), BEFORE.search(text)) for text in texts]
+    before = {own[1]: earlier[1] for own, earlier in found if own and earlier}
+    steps = [(before[revision], revision) for revision in _REVISIONS if revision in before]
+
+    assert len(before) > 50
+    assert steps[0][0] is None
+    assert [earlier for earlier, _ in steps[1:]] == [revision for _, revision in steps[:-1]]
 
 
 def test_each_release_of_the_kit_is_a_known_revision() -> None:

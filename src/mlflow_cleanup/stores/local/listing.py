@@ -138,7 +138,7 @@ class Listing:
         self, directory: Directory, inside: tuple[str, ...]
     ) -> tuple[Listed | Unseen, list[str]]:
         """Add up what lies in a directory, and name the directories in it."""
-        files = size = marked_files = marked_size = 0
+        files = size = shared = marked_files = marked_size = 0
         names: list[str] = []
         mark, is_held = self._mark, isinstance(directory, DescriptorDirectory)
         try:
@@ -147,7 +147,7 @@ class Listing:
             is_mount = bool(inside) and directory.path in self._mounts
             if status.st_dev != self._device or is_mount:
                 raise UnsafePlace(directory.path, "another file system is mounted there")
-            newest = status.st_mtime
+            newest, changed = status.st_mtime, status.st_ctime
             with directory.entries() as entries:
                 for entry in entries:
                     # What is opened later is looked at then, without following links. By path,
@@ -161,17 +161,22 @@ class Listing:
                         status = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue
-                    freed = status.st_size if status.st_nlink <= 1 else 0
+                    freed = status.st_size
                     files += 1
+                    if status.st_nlink > 1:
+                        freed, shared = 0, shared + freed
                     size += freed
                     if status.st_mtime > newest:  # noqa: PLR1730 - max() is slower
                         newest = status.st_mtime
+                    if status.st_ctime > changed:  # noqa: PLR1730 - likewise
+                        changed = status.st_ctime
                     if mark is not None and mark(entry.name):
                         marked_files += 1
                         marked_size += freed
         except (OSError, UnsafePlace) as error:
             return self._unseen(inside, error), []
-        return Listed(inside, files, size, newest, bool(names), marked_files, marked_size), names
+        marked = marked_files, marked_size
+        return Listed(inside, files, size, newest, bool(names), *marked, shared, changed), names
 
     def _leave(self) -> None:
         directory, _, _ = self._way.pop()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain
 
 from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
 from mlflow_cleanup.model.globs import Globs
@@ -196,6 +195,15 @@ class LocalStore:
         with self._open() as root:
             return _is_there(root, location.inside)
 
+    def holds_file(self, location: Location, name: str) -> bool:
+        """See `ArtifactStore.holds_file`."""
+        with self._open() as root:
+            try:
+                with descend(root, location.inside) as place:
+                    return stat.S_ISREG(place.lstat(name).st_mode)
+            except FileNotFoundError:
+                return False
+
     def measure(self, what: Item | Location, keep_going: KeepGoing) -> Size | None:
         """See `ArtifactStore.measure`."""
         inside = what.inside if isinstance(what, Location) else self._held_at(what)
@@ -248,13 +256,22 @@ class LocalStore:
 
     def newest_write(self, location: Location) -> float | None:
         """See `ArtifactStore.newest_write`."""
+        found = self.newest_times(location)
+        return None if found is None else found[0]
+
+    def newest_times(self, location: Location) -> tuple[float, float] | None:
+        """See `ArtifactStore.newest_times`."""
         with self._open() as root:
             try:
                 with descend(root, location.inside) as top:
-                    below = (found.status.st_mtime for found in walk.walk(top))
-                    return max(chain([top.stat().st_mtime], below))
+                    status = top.stat()
+                    written, changed = status.st_mtime, status.st_ctime
+                    for found in walk.walk(top):
+                        written = max(written, found.status.st_mtime)
+                        changed = max(changed, found.status.st_ctime)
             except FileNotFoundError:
                 return None
+        return written, changed
 
     @contextmanager
     def _open(self) -> Iterator[Directory]:

@@ -54,16 +54,17 @@ def _children(directory: Directory, inside: tuple[str, ...]) -> Iterator[Found]:
 
 def size_of(status: os.stat_result) -> Size:
     """Say what removing a file frees: nothing while it has other names."""
-    return Size(files=1, bytes=status.st_size if status.st_nlink <= 1 else 0)
+    size = status.st_size
+    return Size(1, size) if status.st_nlink <= 1 else Size(1, 0, shared=size)
 
 
 def measure(top: Directory, keep_going: KeepGoing) -> Size | None:
     """Count the files below `top` and the bytes that removing them frees; None: told to stop."""
-    files = size = 0
+    files = size = shared = 0
     for position, found in enumerate(walk(top)):
         if position % ASK_EVERY == 0 and not keep_going():
             return None
         if not found.is_directory:
             one = size_of(found.status)
-            files, size = files + one.files, size + one.bytes
-    return Size(files, size)
+            files, size, shared = files + one.files, size + one.bytes, shared + one.shared
+    return Size(files, size, shared)

@@ -90,6 +90,20 @@ def test_many_find_what_one_does(
     assert all(process.returncode is not None for process in processes)
 
 
+def test_others_tell_of_second_names_too(tmp_path: Path) -> None:
+    """All that one listing says of a directory comes back from the others as well."""
+    plant(tmp_path, {"root": WIDE})
+    for path in sorted((tmp_path / "root").rglob("b")):
+        (tmp_path / str(path.stat().st_ino)).hardlink_to(path)
+    with open_root(str(tmp_path / "root")) as root:
+        mine, theirs = shared(root)
+
+    told = [one for one in (*mine, *theirs) if isinstance(one, Listed)]
+    assert theirs
+    assert sum(one.shared_bytes for one in told) == 160
+    assert any(isinstance(one, Listed) and one.shared_bytes for one in theirs)
+
+
 def test_others_really_take_a_part(
     opened: Open, tmp_path: Path, processes: list[subprocess.Popen[bytes]]
 ) -> None:
@@ -328,7 +342,7 @@ def test_piece_whose_directory_is_gone_is_gone(opened: Open, tmp_path: Path) -> 
     """What vanished since it was given away counts nothing."""
     [answer] = answers(opened(tmp_path), (("gone",), ["a"]))
 
-    assert answer == ([(("gone", "a"), 0, 0, 0.0, True, 0, 0)], [])
+    assert answer == ([(("gone", "a"), 0, 0, 0.0, True, 0, 0, 0, 0.0)], [])
 
 
 def test_message_cut_short_is_noticed() -> None:

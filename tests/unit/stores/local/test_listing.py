@@ -82,6 +82,7 @@ def test_file_with_a_name_elsewhere_frees_no_bytes(opened: Open, tmp_path: Path)
 
     assert isinstance(found, Listed)
     assert (found.size, found.marked) == (Size(2, 1), Size(1, 0))
+    assert (found.size.shared, found.size.whole) == (5, 6)
 
 
 def test_marked_names_are_told_apart(opened: Open, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ LOOKING: dict[str, Method] = {
     "find": lambda store, item: store.find(item),
     "exists": lambda store, item: store.exists(item.location),
     "newest_write": lambda store, item: store.newest_write(item.location),
+    "holds_file": lambda store, item: store.holds_file(item.location, "theirs"),
     "measure": lambda store, item: store.measure(item.location, always),
     "measure in place": lambda store, item: store.measure(in_place(item), always),
 }

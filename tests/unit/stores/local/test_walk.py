@@ -102,7 +102,9 @@ def test_file_with_a_name_elsewhere_frees_no_bytes(opened: Open, tmp_path: Path)
     plant(tmp_path, {"top": {"shared": File(b"12345"), "own": File(b"1")}})
     (tmp_path / "second name").hardlink_to(tmp_path / "top" / "shared")
 
-    assert measure(opened(tmp_path / "top"), always) == Size(2, 1)
+    measured = measure(opened(tmp_path / "top"), always)
+    assert measured == Size(2, 1)
+    assert measured.whole == 6
 
 
 def test_measure_asks_now_and_then(opened: Open, tmp_path: Path) -> None:
