@@ -103,7 +103,7 @@ class Cycle:
         return self._tools(self._admitted()[0])
 
     def learn(self) -> tuple[Sight, Tools]:
-        """Prepare in the same way, and learn what left, whatever becomes of its rows from now on.
+        """Prepare in the same way, learn what left, and give back what is wanted again.
 
         Returns what was seen as well.
         """
@@ -111,6 +111,8 @@ class Cycle:
         self._learn(sight, delta, unexplained)
         tools = self._tools(sight)
         recover(tools)
+        # Where no monitor runs, nobody else gives back what was restored in MLflow meanwhile.
+        restore(make_plan((), self._ledger.items.in_state(*HELD), sight.ground).restore, tools)
         return sight, tools
 
     def _admitted(self) -> tuple[Sight, Departures, int]:
