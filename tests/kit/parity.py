@@ -55,8 +55,11 @@ class Draw:
         steps: list[Step] = []
         for number in range(self.random.randint(1, 4)):
             name = f"e{number}"
-            elsewhere = str(self.ground.home / "elsewhere" / name) if self._is(0.2) else None
-            steps.append(step(name, "experiment", name=name, location=elsewhere))
+            elsewhere = self.ground.home / "elsewhere" / name if self._is(0.2) else None
+            if elsewhere is not None:
+                elsewhere.mkdir(parents=True)  # where nothing is nobody can tell whether it is seen
+            location = None if elsewhere is None else str(elsewhere)
+            steps.append(step(name, "experiment", name=name, location=location))
         experiments = ["default", *(name for name, _, _ in steps)]
         for experiment in experiments:
             steps += self._steps_in(experiment)
