@@ -7,6 +7,7 @@ improvements, one rule after the other.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,13 +34,15 @@ class Draw:
     protected: set[str] = field(default_factory=set)
     pinned: set[str] = field(default_factory=set)
     writing: set[str] = field(default_factory=set)
+    is_plain: bool = False
+    """Nothing is there that we treat otherwise than MLflow does."""
     _runs: dict[str, list[str]] = field(default_factory=dict)
     _models: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def make(cls, ground: Ground, seed: int) -> Draw:
         """Make everything that one seed says."""
-        made = cls(ground, random.Random(seed))
+        made = cls(ground, random.Random(seed), is_plain=seed % 2 == 0)
         made._make_all()
         made._write_files()
         made._delete()
@@ -51,12 +54,18 @@ class Draw:
     def _is(self, probability: float) -> bool:
         return self.random.random() < probability
 
+    def _is_odd(self, probability: float) -> bool:
+        return not self.is_plain and self._is(probability)
+
     def _make_all(self) -> None:
         steps: list[Step] = []
         for number in range(self.random.randint(1, 4)):
             name = f"e{number}"
-            elsewhere = str(self.ground.home / "elsewhere" / name) if self._is(0.2) else None
-            steps.append(step(name, "experiment", name=name, location=elsewhere))
+            elsewhere = self.ground.home / "elsewhere" / name if self._is(0.2) else None
+            if elsewhere is not None:
+                elsewhere.mkdir(parents=True)  # where nothing is nobody can tell whether it is seen
+            location = None if elsewhere is None else str(elsewhere)
+            steps.append(step(name, "experiment", name=name, location=location))
         experiments = ["default", *(name for name, _, _ in steps)]
         for experiment in experiments:
             steps += self._steps_in(experiment)
@@ -72,7 +81,7 @@ class Draw:
         self._runs[experiment], self._models[experiment] = runs, models
         for number, run in enumerate(runs):
             parent = self.random.choice(runs[:number]) if number and self._is(0.3) else None
-            ended = self._is(0.9)
+            ended = not self._is_odd(0.1)
             if not ended:
                 self.writing.add(run)
             yield step(run, "run", experiment=experiment, parent=parent, ended=ended)
@@ -82,7 +91,7 @@ class Draw:
             source = self.random.choice(runs) if runs and self._is(0.7) else None
             yield step(model, "model", experiment=experiment, run=source)
             for other in runs:
-                if self._is(0.2):
+                if self._is_odd(0.2):
                     yield step("_", "model_metric", run=other, model=model)
                 if self._is(0.2):
                     yield step("_", "model_input", run=other, model=model)
@@ -114,13 +123,13 @@ class Draw:
             ]
             if experiment != "default" and self._is(0.5):
                 steps.append(step("_", "delete_experiment", experiment=experiment))
-                if runs and self._is(0.3):
+                if runs and self._is_odd(0.3):
                     steps.append(step("_", "restore_run", run=self.random.choice(runs)))
         self.ground.make(*steps)
 
     def _protect(self) -> None:
         for name in self._all(self._runs):
-            if not self._is(0.1):
+            if not self._is_odd(0.1):
                 continue
             self.protected.add(name)
             if self._is(0.5):
@@ -132,7 +141,7 @@ class Draw:
                     self.ground.ids[name],
                 )
         for name in self._all(self._models):
-            if self._is(0.1):
+            if self._is_odd(0.1):
                 self.protected.add(name)
                 self._register(f"models:/{self.ground.ids[name]}")
 
@@ -147,6 +156,7 @@ class Draw:
 
     def _age(self) -> None:
         now_ms = int(time.time() * 1000)
+        ages = {name: self.random.choice([OLD, OLD, 1_000]) for name in self._runs}
         for query, names, undated in (
             (
                 "UPDATE runs SET deleted_time = ? "
@@ -171,9 +181,10 @@ class Draw:
             ),
         ):
             for name in names:
-                then_ms = (
-                    None if self._is(undated) else now_ms - self.random.choice([OLD, OLD, 1_000])
-                )
+                age_ms = self.random.choice([OLD, OLD, 1_000])
+                if self.is_plain:  # what is in an experiment is as old as that
+                    age_ms = ages.get(re.split("[rm](?=[0-9])", name)[0], age_ms)
+                then_ms = None if self._is_odd(undated) else now_ms - age_ms
                 self.ground.sql(query, then_ms, self.ground.ids[name])
 
     def _choose_words(self) -> None:
@@ -194,13 +205,19 @@ class Draw:
             if not self._is(0.25):
                 continue
             is_bad = self._is(0.15)
-            some = [n for n in names if is_bad or self._is_deleted(table, key, n)]
+            some = [n for n in names if is_bad or self._may_be_named(table, key, n)]
             if some:
                 self._name(flag, kind, self.random.sample(some, min(len(some), 2)))
 
-    def _is_deleted(self, table: str, key: str, name: str) -> bool:
-        query = f"SELECT lifecycle_stage FROM {table} WHERE {key} = ?"
-        return self.ground.sql(query, self.ground.ids[name]) == [("deleted",)]
+    def _may_be_named(self, table: str, key: str, name: str) -> bool:
+        """Tell whether MLflow would take this id: it is deleted, and long ago if that matters."""
+        at = {"runs": "deleted_time", "experiments": "last_update_time"}
+        query = (
+            f"SELECT 1 FROM {table} WHERE {key} = ? AND lifecycle_stage = 'deleted' "
+            f"AND coalesce({at.get(table, 'last_updated_timestamp_ms')}, 1e15) <= ?"
+        )
+        latest_ms = int(time.time() * 1000) - self.older_than_ms if self.older_than_ms else 10**16
+        return bool(self.ground.sql(query, self.ground.ids[name], latest_ms))
 
     def _name(self, flag: str, kind: str, names: Iterable[str]) -> None:
         ids = [self.ground.ids[name] for name in names]
