@@ -240,11 +240,16 @@ def test_everything_is_shown_where_nothing_may_be_written(site: World, words: li
 
 
 def _timeless(text: str) -> list[str]:
-    """Leave out what is different from one moment to the next: when it was made, and its id."""
+    """Leave out what is different from one moment to the next: when it was made, and its id.
+
+    And when a place was changed: giving it to somebody else changes it.
+    """
     try:
         told = json.loads(text)
     except ValueError:
         return text.split("\n")[1:]
+    for group in ("take", "empty", "keep"):
+        told[group] = [{**place, "changed": 0.0} for place in told[group]]
     return [json.dumps({**told, "id": "", "made_at": "", "seal": ""})]
 
 
