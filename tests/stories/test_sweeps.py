@@ -171,7 +171,7 @@ class TestOrphans:
         assert {stocked.bytes_at(place) for place in (trace, model, left)} == {100}
 
         stocked.db.execute(f"ALTER TABLE _alembic_tmp_{table} RENAME TO {table}")
-        stocked.sweep()
+        wait_and_sweep(stocked)
         assert [place.exists() for place in (trace, model, left)] == [True, True, False]
 
     def test_claimed_while_not_everything_was_seen_begins_anew(
@@ -187,6 +187,26 @@ class TestOrphans:
             patch.setattr(os, "scandir", scandir_without("odd"))
             stocked.advance(hours=5)
             stocked.sweep()
+        unclaim(stocked)
+        stocked.advance(hours=5)
+        stocked.sweep()
+        assert stocked.bytes_at(place) == 100
+
+        stocked.advance(hours=4)
+        stocked.sweep()
+        assert not place.exists()
+
+    def test_claimed_while_everything_was_refused_begins_anew(self, stocked: World) -> None:
+        """No full cycle could look then, so none saw that it was claimed."""
+        place = lost(stocked, f"0/traces/{TRACE}/artifacts")
+        stocked.advance(days=4)
+        stocked.sweep()
+        stocked.db.trace(TRACE, f"mlflow-artifacts:/0/traces/{TRACE}/artifacts")
+        (known,) = stocked.db.execute("SELECT version_num FROM alembic_version")[0]
+        stocked.db.execute("UPDATE alembic_version SET version_num = 'feedfacecafe'")
+        with pytest.raises(PlanRefused):
+            stocked.sweep()
+        stocked.db.execute("UPDATE alembic_version SET version_num = ?", known)
         unclaim(stocked)
         stocked.advance(hours=5)
         stocked.sweep()

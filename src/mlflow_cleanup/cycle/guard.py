@@ -29,7 +29,8 @@ class Admission(NamedTuple):
 def admit(workplace: Workplace, sight: Sight, delta: Departures) -> Admission:
     """Let the cycle act; raises PlanRefused when nothing may be done.
 
-    A refusal is told once; it stands until the facts change or the operator answers.
+    A refusal is told once; it stands until the facts change or the operator answers. What was seen
+    unclaimed before begins anew then, as no full cycle sees what is claimed in the meantime.
     """
     unreachable, foreign = workplace.check_roots()
     facts, limits = _facts(workplace, sight, delta, foreign), _limits(workplace)
@@ -46,6 +47,7 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> Admission:
         return Admission(unreachable, 0 if is_meant else len(facts.vanished))
     with ledger.transaction():
         answer, is_new = ledger.refusals.answer_to(refusal, sight.now.at)
+        ledger.sightings.forget()
         told = _event(sight, EventKind.REFUSED, refusal)
         if is_new:
             ledger.history.add([told])

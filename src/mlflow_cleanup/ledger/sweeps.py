@@ -78,6 +78,12 @@ class Sightings:
             ],
         )
 
+    def forget(self) -> None:
+        """Let everything begin anew: for a while nobody could say what is claimed."""
+        if self.first_seen():
+            with self._file.transaction() as connection:
+                connection.execute("DELETE FROM sightings")
+
     def _note_plan(self, connection: Connection, now: Moment, made_at: datetime) -> bool:
         """Remember the newest plan that was noted, and tell whether this is it."""
         row = connection.execute("SELECT value FROM facts WHERE name = ?", (_SIGHTED,)).fetchone()
