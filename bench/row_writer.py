@@ -1,9 +1,9 @@
 """Logs metrics as a training script does, a program of its own, until it is told to stop.
 
-    row_writer.py DATABASE RUN_ID
+    row_writer.py DATABASE RUN_ID [PAUSE_S]
 
-Says "ready", logs as fast as it can until a line comes on stdin, and prints a JSON list: how many
-milliseconds each metric took.
+Says "ready", logs with pauses (or as fast as it can) until a line comes on stdin, and prints a JSON
+list: how many milliseconds each metric took.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import closing
 from metric_writer import log_metric
 
 
-def main(database: str, run_id: str) -> None:
+def main(database: str, run_id: str, pause_s: str = "0") -> None:
     """Log metrics."""
     told = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
@@ -30,6 +30,7 @@ def main(database: str, run_id: str) -> None:
             begun = time.perf_counter()
             log_metric(connection, run_id, len(took_ms))
             took_ms.append((time.perf_counter() - begun) * 1000)
+            time.sleep(float(pause_s))
     print(json.dumps(took_ms), flush=True)
 
 

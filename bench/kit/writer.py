@@ -13,12 +13,15 @@ _PROGRAM = Path(__file__).parents[1] / "row_writer.py"
 
 
 class Writer:
-    """A writer that logs metrics of an active run for as long as something else is done."""
+    """A writer that logs metrics of an active run for as long as something else is done.
 
-    def __init__(self, database: Path, run_id: str) -> None:
+    It pauses between two of them, or writes as fast as it can.
+    """
+
+    def __init__(self, database: Path, run_id: str, pause_s: float = 0.0) -> None:
         self.took_ms: list[float] = []
         self._process = subprocess.Popen(
-            [sys.executable, str(_PROGRAM), str(database), run_id],
+            [sys.executable, str(_PROGRAM), str(database), run_id, str(pause_s)],
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
