@@ -147,6 +147,28 @@ class TestDeletedExperiment:
         assert has_row(world, "m-1", "logged model")
         assert world.bytes_at(place) == 10
 
+    def test_metrics_of_a_live_model_elsewhere_keep_it(self, world: World, inside: Run) -> None:
+        """The run that logged them has to stay, so nothing that left with the experiment goes."""
+        model(world, "m-9")
+        place = model(world, "m-1", experiment=DEAD)
+        world.db.insert(
+            "logged_model_metrics",
+            model_id="m-9",
+            metric_name="x",
+            metric_timestamp_ms=1,
+            metric_step=1,
+            metric_value=1,
+            experiment_id=0,
+            run_id=inside.id,
+        )
+
+        told = collect(world)
+
+        assert told.fates("m-1", DEAD) == [KEPT, KEPT]
+        assert inside.id in told.why(DEAD)
+        assert world.bytes_at(place) == 10
+        assert has_experiment(world)
+
     def test_protected_model_keeps_it(self, world: World, inside: Run) -> None:
         """What a registered version loads from; `mlflow gc` breaks that."""
         place, other = (model(world, id_, experiment=DEAD) for id_ in ("m-1", "m-0"))

@@ -49,14 +49,16 @@ class Selected:
         self._note_undated(experiments)
         inside = frozenset(row.target.id for row in chosen)
         self._chooser = replace(chooser, experiments=inside)
+        with self._tracking.deleted(selection.workspace) as reader:
+            needed = reader.runs_named_by_models(inside)
+        stays = {
+            **{id_: f"run {run} in it has metrics of a live model" for id_, run in needed.items()},
+            **{id_: f"run {run} in it is not deleted" for id_, run in active.items()},
+        }
         self._models = models
         self._experiments = Page(
-            tuple(row for row in chosen if row.target.id not in active),
-            tuple(
-                (row, f"run {active[row.target.id]} in it is not deleted")
-                for row in chosen
-                if row.target.id in active
-            ),
+            tuple(row for row in chosen if row.target.id not in stays),
+            tuple((row, stays[row.target.id]) for row in chosen if row.target.id in stays),
         )
 
     @property

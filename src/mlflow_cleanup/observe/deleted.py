@@ -73,6 +73,34 @@ class DeletedReader:
                 found.setdefault(plain(row.experiment_id), plain(row.run_uuid))
         return found
 
+    def runs_named_by_models(self, experiment_ids: Collection[str]) -> dict[str, str]:
+        """Name a deleted run for each experiment that has one which a model elsewhere needs.
+
+        Metrics of a logged model name the run that logged them by their key, so that its row stays.
+        """
+        metrics = table("logged_model_metrics", column("model_id"), column("run_id"))
+        known = self._layout.has("logged_models", "model_id", "lifecycle_stage", "experiment_id")
+        if not known or not self._layout.has("logged_model_metrics", "model_id", "run_id"):
+            return {}
+        models = table(
+            "logged_models", *map(column, ("model_id", "lifecycle_stage", "experiment_id"))
+        )
+        runs = table("runs", column("run_uuid"), column("experiment_id"))
+        found: dict[str, str] = {}
+        for some in _batches(_askable(experiment_ids, _NUMBERED)):
+            query = (
+                select(runs.c.experiment_id, runs.c.run_uuid, models.c.experiment_id.label("other"))
+                .distinct()
+                .select_from(metrics)
+                .join(runs, runs.c.run_uuid == metrics.c.run_id)
+                .join(models, models.c.model_id == metrics.c.model_id)
+                .where(runs.c.experiment_id.in_(some), is_live(models.c.lifecycle_stage))
+            )
+            for row in self._connection.execute(query):
+                if plain(row.other) not in experiment_ids:
+                    found.setdefault(plain(row.experiment_id), plain(row.run_uuid))
+        return found
+
     def runs_after(self, number: int) -> tuple[list[Deleted], int]:
         """Read a page of deleted runs, and the number after which the next one begins."""
         where = and_(column("rowid") > number, self._in_workspace())

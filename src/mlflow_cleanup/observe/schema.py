@@ -51,7 +51,7 @@ _CLAIMING_TABLES = (
 
 _IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
 
-_NAMING_TABLES = ("logged_model_tags", "workspaces")
+_NAMING_TABLES = ("logged_model_tags", "logged_model_metrics", "workspaces")
 _JOBS = "jobs"
 
 _REVISION_TABLE = "alembic_version"

@@ -16,7 +16,7 @@ REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
 BEFORE = re.compile(r'^down_revision = (?:"(\w+)"|None)', re.MULTILINE)
 CLAIMING = {"runs", "tags", "experiments", "experiment_tags", "model_versions"}
 TRACES = ("trace_info", "trace_tags", "trace_request_metadata")
-MODELS = ("logged_models", "logged_model_tags")
+MODELS = ("logged_models", "logged_model_tags", "logged_model_metrics")
 SINCE = {
     "1.27": CLAIMING,
     "2.10": CLAIMING | {"datasets", "inputs"},
