@@ -98,7 +98,7 @@ class TrackingDatabase:
             schema=layout.schema,
             identity=identity,
             heads=heads,
-            claims=claimed.index(places, fold),
+            claims=claimed.index(places, fold, heads.active),
             departed=rows,
             problems=claimed.problems,
             soft_claims=claimed.soft_index(places, fold),
