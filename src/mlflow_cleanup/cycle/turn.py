@@ -22,12 +22,16 @@ from mlflow_cleanup.decide.retention import due_in_s, is_due, pause_after
 from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import NO_REVISION, Heads
+
+_LEARNT_AT_ONCE = 5_000
+"""Rows in memory on the very first look, whatever there is."""
 
 
 class Scope(str, Enum):
@@ -170,7 +174,7 @@ class Cycle:
         """Say whose rows are needed: of those who left, came, or are kept."""
         delta = self._compare(heads)
         if self._ledger.identity is None:
-            return heads.active | heads.deleted
+            return heads.deleted
         kept = self._ledger.known.ids(RunState.ORPHANED)
         return delta.orphaned | delta.arrived | kept | self._due_runs()
 
@@ -189,11 +193,12 @@ class Cycle:
             return
         if not snapshot.identity.anchors or snapshot.schema.revision == NO_REVISION:
             raise DatabaseNotReady(self._workplace.settings.database)
-        rows = list(snapshot.departed.values())
-        backlog = candidates.backlog(rows)
+        tracking, heads = self._workplace.tracking, snapshot.heads
         with self._ledger.transaction():
             self._ledger.set_identity(snapshot.identity)
-            self._ledger.known.learn([*candidates.active(rows), *backlog])
+            self._ledger.known.learn(candidates.backlog(snapshot.departed.values()))
+            for some in batches(heads.active, _LEARNT_AT_ONCE):
+                self._ledger.known.learn(candidates.seen_active(tracking.rows(some).values()))
         self._workplace.forget_stores()
 
     def _learn(self, sight: Sight, delta: Departures, unexplained: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
@@ -21,8 +22,6 @@ _COLUMNS = (
     "id, kind, entity_id, root, inside, state, reason, held, name, experiment_id, quarantined_at, "
     "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand, deleted_at"
 )
-
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 
 _FREED = "coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0)"
 
@@ -68,9 +67,8 @@ class Items:
 
     def of(self, entity_ids: Iterable[str], *states: ItemState) -> list[Item]:
         """List the items of the given entities in any of the given states, the oldest first."""
-        marks, found, ids = ", ".join("?" * len(states)), list[Item](), list(entity_ids)
-        for start in range(0, len(ids), _IDS_A_QUERY):
-            some = ids[start : start + _IDS_A_QUERY]
+        marks, found = ", ".join("?" * len(states)), list[Item]()
+        for some in batches(entity_ids):
             found += self._select(
                 f"entity_id IN ({', '.join('?' * len(some))}) AND state IN ({marks}) "
                 "ORDER BY rowid",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -22,6 +22,7 @@ from sqlalchemy import (
     table,
 )
 
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim, ClaimIndex, Crowd
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.shape import ARTIFACTS
@@ -63,7 +64,6 @@ _NEEDED = {
 }
 """The columns that each claiming table has in every known schema revision."""
 
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 
 _OF_RUN, _OF_MODEL = "runs:/", "models:/"
@@ -196,7 +196,7 @@ class Reader:
     def held(self, pinned: frozenset[Entity]) -> Iterator[Claim]:
         """Read the places of what is pinned: everything in them stays."""
         runs = [entity.id for entity in pinned if entity.kind is EntityKind.RUN]
-        for some in _batches(filter(_can_be_asked_for, runs)):
+        for some in batches(filter(_can_be_asked_for, runs)):
             same = column("run_uuid").in_(some)
             for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=same):
                 yield self._claim(EntityKind.RUN, id_, uri)
@@ -288,9 +288,7 @@ class Reader:
         )
         odd = [id_ for id_, text in self._experiment_places().items() if not is_plain(text)]
         unusual = query.where(case((is_usual, 0), else_=1) == 1)
-        elsewhere = [
-            query.where(is_usual, runs.c.experiment_id.in_(some)) for some in _batches(odd)
-        ]
+        elsewhere = [query.where(is_usual, runs.c.experiment_id.in_(some)) for some in batches(odd)]
         for one in (unusual, *elsewhere):
             for some in self._connection.execute(one).partitions(_ROWS_AT_ONCE):
                 for id_, uri in some:
@@ -350,7 +348,7 @@ class Reader:
             if scheme and (scheme, id_) not in self._places_of and _can_be_asked_for(id_):
                 wanted[scheme].add(id_)
         for scheme, (name, key, place) in _REFERRED.items():
-            for some in _batches(wanted[scheme]):
+            for some in batches(wanted[scheme]):
                 for id_, text in self._select(name, key, place, where=column(key).in_(some)):
                     self._places_of.setdefault((scheme, str(id_)), []).append(_text(text))
 
@@ -391,12 +389,6 @@ def _reference(text: str) -> tuple[str, str, str]:
             id_, _, inside = text.removeprefix(scheme).strip("/").partition("/")
             return scheme, id_, inside
     return "", "", ""
-
-
-def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    iterator = iter(ids)
-    while some := list(islice(iterator, _IDS_A_QUERY)):
-        yield some
 
 
 def _strings(source: str) -> list[str]:

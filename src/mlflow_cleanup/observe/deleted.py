@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, column, null, select, table, true
 
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.target import Target, TargetKind
@@ -18,7 +18,6 @@ from mlflow_cleanup.observe.schema import Layout
 PAGE = 1_000
 """Rows read in one transaction; a writer waits for no more than that."""
 
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _FINISHED = (2, 3, 4, 5)  # SUCCEEDED, FAILED, TIMEOUT, CANCELED: mlflow.entities.JobStatus.to_int
 _DELETED = "deleted"
 _NUMBERED = TargetKind.EXPERIMENT
@@ -43,7 +42,7 @@ class DeletedReader:
         stages: dict[Target, str] = {}
         for kind, (name, key) in _KEYS.items():
             same = [item.id for item in wanted if item.kind is kind]
-            for some in _batches(_askable(same, kind)):
+            for some in batches(_askable(same, kind)):
                 where = and_(column(key).in_(some), self._in_workspace())
                 for id_, stage in self._select(name, (key, "lifecycle_stage"), where):
                     stages[Target(kind, plain(id_))] = plain(stage)
@@ -67,7 +66,7 @@ class DeletedReader:
     def active_runs_in(self, experiment_ids: Iterable[str]) -> dict[str, str]:
         """Name a run that is not deleted for each of the experiments that has one."""
         found: dict[str, str] = {}
-        for some in _batches(_askable(experiment_ids, _NUMBERED)):
+        for some in batches(_askable(experiment_ids, _NUMBERED)):
             where = and_(column("experiment_id").in_(some), is_live(column("lifecycle_stage")))
             for row in self._select("runs", ("experiment_id", "run_uuid"), where):
                 found.setdefault(plain(row.experiment_id), plain(row.run_uuid))
@@ -87,7 +86,7 @@ class DeletedReader:
         )
         runs = table("runs", column("run_uuid"), column("experiment_id"))
         found: dict[str, str] = {}
-        for some in _batches(_askable(experiment_ids, _NUMBERED)):
+        for some in batches(_askable(experiment_ids, _NUMBERED)):
             query = (
                 select(runs.c.experiment_id, runs.c.run_uuid, models.c.experiment_id.label("other"))
                 .distinct()
@@ -111,7 +110,7 @@ class DeletedReader:
     def runs_named(self, ids: Collection[str]) -> list[Deleted]:
         """Read those of the given runs that are deleted."""
         found: list[Deleted] = []
-        for some in _batches(_askable(ids, TargetKind.RUN)):
+        for some in batches(_askable(ids, TargetKind.RUN)):
             where = and_(column("run_uuid").in_(some), self._in_workspace())
             found += map(_run, self._connection.execute(self._runs(where)))
         return found
@@ -119,7 +118,7 @@ class DeletedReader:
     def runs_of(self, experiment_ids: Collection[str]) -> list[Deleted]:
         """Read the deleted runs of experiments."""
         found: list[Deleted] = []
-        for some in _batches(_askable(experiment_ids, _NUMBERED)):
+        for some in batches(_askable(experiment_ids, _NUMBERED)):
             where = column("experiment_id").in_(some)
             found += map(_run, self._connection.execute(self._runs(where)))
         return found
@@ -174,7 +173,7 @@ class DeletedReader:
         conditions = (
             [is_finished]
             if ids is None
-            else [and_(is_finished, column("id").in_(some)) for some in _batches(ids)]
+            else [and_(is_finished, column("id").in_(some)) for some in batches(ids)]
         )
         return [
             Deleted(
@@ -256,9 +255,3 @@ def _askable(ids: Iterable[str], kind: TargetKind) -> list[Any]:
     if kind is _NUMBERED:
         return [int(id_) for id_ in ids if id_.isascii() and id_.isdecimal() and len(id_) < 19]  # noqa: PLR2004
     return [id_ for id_ in ids if id_.isprintable()]
-
-
-def _batches(ids: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(ids)
-    while some := list(islice(iterator, _IDS_A_QUERY)):
-        yield some

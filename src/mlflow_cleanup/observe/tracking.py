@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -26,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from mlflow_cleanup.errors import DatabaseBusy, DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.holding import Holdings
@@ -40,7 +40,6 @@ from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 _ANCHORS = 16
 _ASK_AGAIN_S = 0.001
@@ -236,7 +235,7 @@ def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
 def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:
     query = _row_query(layout)
     found: dict[str, RunRow] = {}
-    for some in _batches(run_ids, _IDS_A_QUERY):
+    for some in batches(run_ids):
         for row in connection.execute(query, {"ids": some}):
             found[plain(row.run_uuid)] = RunRow(
                 run_id=plain(row.run_uuid),
@@ -266,9 +265,3 @@ def _row_query(layout: Layout) -> Executable:
         .select_from(table("runs"))
         .where(column("run_uuid").in_(bindparam("ids", expanding=True)))
     )
-
-
-def _batches(items: Collection[str], size: int) -> Iterator[Sequence[str]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
