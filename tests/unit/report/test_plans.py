@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -330,7 +331,7 @@ def changed(told: Any, way: tuple[Any, ...], value: object) -> Any:  # noqa: ANN
     inner = told
     for key in way[:-1]:
         inner = inner[key]
-    inner[way[-1]] = value
+    inner[way[-1]] = deepcopy(value)  # or it could come to lie in itself
     return told
 
 
