@@ -68,6 +68,31 @@ class DatabaseBusy(TrackingUnreadable):
         )
 
 
+class TrackingUnwritable(CleanupError):
+    """The tracking database let no rows be removed."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"the tracking database {path} let no rows be removed ({detail}); what was told as "
+            "removed is, everything else is as it was. Repair that and start again: it goes on."
+        )
+
+
+class NoRoomToVacuum(TrackingUnwritable):
+    """There is not enough free space to make a tracking database smaller."""
+
+    def __init__(self, path: str, directory: str, needed_bytes: int, free_bytes: int) -> None:
+        self.path, self.directory = path, directory
+        self.needed_bytes, self.free_bytes = needed_bytes, free_bytes
+        CleanupError.__init__(
+            self,
+            f"to give its free space back, the tracking database {path} needs {needed_bytes} bytes "
+            f"in {directory} for a moment, and {free_bytes} are free there; it is as it was. Make "
+            "room, or let SQLITE_TMPDIR name a directory on another disk.",
+        )
+
+
 class RegistryGone(TrackingUnreadable):
     """The model registry that was given before is not there, and nobody said that it is over."""
 
@@ -239,6 +264,14 @@ class PlanOutdated(CleanupError):
             f"plan {plan_id} was not carried out: {why}; nothing was moved. "
             "Make a new one with `mlflow-cleanup plan -o FILE`."
         )
+
+
+class BadSelection(CleanupError):
+    """Something was selected for removal that is not there, or may not be removed."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = problems
+        super().__init__("nothing was removed: " + "; ".join(problems))
 
 
 class PlanBrokenOff(CleanupError):

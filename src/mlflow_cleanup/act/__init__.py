@@ -1,1 +1,1 @@
-"""The only code that changes artifacts: with a plan, the lease and the ledger in hand."""
+"""The only code that changes artifacts or MLflow's rows: with a plan, the lease and the ledger."""

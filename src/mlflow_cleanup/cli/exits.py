@@ -8,6 +8,7 @@ from contextlib import suppress
 import click
 
 from mlflow_cleanup.errors import (
+    BadSelection,
     BadUsage,
     CleanupError,
     DatabaseMissing,
@@ -26,6 +27,7 @@ from mlflow_cleanup.errors import (
     ServerMissing,
     StoreUnreachable,
     TrackingUnreadable,
+    TrackingUnwritable,
     UnknownItems,
     UnsafePlace,
     UnsupportedBackend,
@@ -36,6 +38,7 @@ DONE, UNEXPECTED, USAGE, NOT_CLEANED, REFUSED, LEASE = 0, 1, 2, 3, 4, 5
 
 EXIT_CODES: Mapping[type[CleanupError], int] = {
     BadUsage: USAGE,
+    BadSelection: USAGE,
     UnsupportedBackend: USAGE,
     DatabaseMissing: USAGE,
     NotATrackingDatabase: USAGE,
@@ -45,6 +48,7 @@ EXIT_CODES: Mapping[type[CleanupError], int] = {
     ServerMissing: USAGE,
     UnknownItems: USAGE,
     TrackingUnreadable: NOT_CLEANED,
+    TrackingUnwritable: NOT_CLEANED,
     StoreUnreachable: NOT_CLEANED,
     UnsafePlace: NOT_CLEANED,
     QuarantineFailed: NOT_CLEANED,

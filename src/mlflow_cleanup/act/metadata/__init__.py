@@ -1,0 +1,18 @@
+"""Removing the rows of what is gone for good from MLflow's own tables."""
+
+from mlflow_cleanup.act.metadata.job import remove_rows
+from mlflow_cleanup.act.metadata.pacing import UNPACED, Pace
+from mlflow_cleanup.act.metadata.targets import Outcome, Result, Target, TargetKind
+from mlflow_cleanup.act.metadata.vacuum import Vacuumed, vacuum
+
+__all__ = [
+    "UNPACED",
+    "Outcome",
+    "Pace",
+    "Result",
+    "Target",
+    "TargetKind",
+    "Vacuumed",
+    "remove_rows",
+    "vacuum",
+]

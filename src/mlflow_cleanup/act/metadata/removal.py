@@ -1,0 +1,162 @@
+"""The statements that remove some entities with everything that hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Executable,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    literal,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from mlflow_cleanup.act.metadata.conditions import root
+from mlflow_cleanup.act.metadata.graph import Edge, Graph
+from mlflow_cleanup.act.metadata.looking import Looker
+from mlflow_cleanup.act.metadata.references import Action
+from mlflow_cleanup.act.metadata.staging import Staged, Waiting
+from mlflow_cleanup.act.metadata.targets import CHANGED, NOT_LET_GO, Outcome, Result
+from mlflow_cleanup.act.metadata.writing import Writer
+
+
+class _Why(NamedTuple):
+    """Why a target stays; `is_trouble`: nothing needs it."""
+
+    text: str
+    is_trouble: bool = False
+
+
+_Kept = dict[int, _Why]
+"""Why targets stay, by their numbers."""
+
+
+class _Refused(Exception):
+    """Something has to stay, so all that are removed together do for now."""
+
+    def __init__(self, why: str, *, is_trouble: bool = False) -> None:
+        self.why = _Why(why, is_trouble)
+        super().__init__(why)
+
+
+class Remover:
+    """Removes entities of one kind, within a batch of the writer's."""
+
+    def __init__(self, writer: Writer, graph: Graph, staged: Staged, looker: Looker) -> None:
+        self._writer, self._connection = writer, writer.connection
+        self._staged, self._looker = staged, looker
+        self._holds = [(edge, self._holding(edge)) for edge in graph.holds]
+        self._steps = [(edge, self._step(edge)) for edge in graph.steps]
+        self._last_step = delete(graph.rows).where(
+            graph.rows.c[graph.kind.key] == root(),
+            staged.as_decided(graph.rows, bindparam("decided_at")),
+        )
+
+    def remove(self, some: Sequence[Waiting]) -> list[Outcome]:
+        """Remove some targets that follow one another; each goes altogether or stays so."""
+        states = self._staged.states(some)
+        kept: _Kept = {
+            number: _Why(CHANGED) for number, is_same in states.items() if is_same is False
+        }
+        ready = [item for item in some if states[item.number]]
+        if ready:
+            kept = {**self._held(some), **kept}
+        kept |= self._remove([item for item in ready if item.number not in kept])
+        absent = [item for item in some if states[item.number] is None]
+        self._staged.forget(absent)
+        return [_outcome(item, states[item.number], kept.get(item.number)) for item in some]
+
+    def _held(self, some: Sequence[Waiting]) -> _Kept:
+        kept: _Kept = {}
+        for edge, query in self._holds:
+            for number in self._numbers(query, some):
+                kept.setdefault(number, _Why(edge.why))
+        return kept
+
+    def _remove(self, going: Sequence[Waiting]) -> _Kept:
+        """Remove them all, or else one by one; returns those that have to stay."""
+        if not going:
+            return {}
+        try:
+            with self._writer.attempt():
+                self._take(going)
+        except _Refused as refused:
+            if len(going) == 1:
+                return {going[0].number: refused.why}
+            kept: _Kept = {}
+            for item in going:
+                kept |= self._remove([item])
+            return kept
+        return {}
+
+    def _take(self, going: Sequence[Waiting]) -> None:
+        values = [{"root_id": item.key} for item in going]
+        try:
+            for edge, statement in self._steps:
+                if edge.action is Action.REFUSES:
+                    self._check(edge, statement, going)
+                else:
+                    self._connection.execute(statement, values)
+            gone = sum(self._take_row(item) for item in going)
+        except IntegrityError as error:
+            raise _Refused(str(error.orig), is_trouble=True) from error
+        if gone != len(going):
+            raise _Refused(NOT_LET_GO, is_trouble=True)
+
+    def _take_row(self, item: Waiting) -> int:
+        values = {"root_id": item.key, "decided_at": item.target.at_ms}
+        return self._connection.execute(self._last_step, values).rowcount
+
+    def _check(self, edge: Edge, query: Executable, going: Sequence[Waiting]) -> None:
+        if not {item.number for item in going}.isdisjoint(self._numbers(query, going)):
+            raise _Refused(edge.why)
+
+    def _numbers(self, query: Executable, some: Sequence[Waiting]) -> list[int]:
+        span = {"first_number": some[0].number, "last_number": some[-1].number}
+        return list(self._connection.execute(query, span).scalars())
+
+    def _step(self, edge: Edge) -> Executable:
+        if edge.action is Action.REFUSES:
+            return self._having(edge, self._looker.meant(edge, self._staged.table.c.id))
+        return removing(edge, self._looker.meant(edge, root()))
+
+    def _holding(self, edge: Edge) -> Select[Any]:
+        """Ask for the targets that something holds, as it was noted if that takes a scan."""
+        mine = self._staged.table.c.id
+        if edge.is_indexed:
+            return self._having(edge, self._looker.meant(edge, mine))
+        return self._select().where(self._looker.is_noted(edge, mine))
+
+    def _having(self, edge: Edge, meant: ColumnElement[bool]) -> Select[Any]:
+        found = select(literal(1)).select_from(edge.rows).where(meant)
+        return self._select().where(exists(found.correlate_except(edge.rows)))
+
+    def _select(self) -> Select[Any]:
+        number = self._staged.table.c.number
+        span = number.between(bindparam("first_number"), bindparam("last_number"))
+        return select(number).where(span)
+
+
+def removing(edge: Edge, meant: ColumnElement[bool]) -> Delete | Update:
+    """Return the statement that removes rows, or what they say of the entity."""
+    if edge.action is Action.CLEARS:
+        return update(edge.rows).where(meant).values(dict.fromkeys(edge.columns, null()))
+    return delete(edge.rows).where(meant)
+
+
+def _outcome(item: Waiting, state: bool | None, why: _Why | None) -> Outcome:
+    if state is None:
+        return Outcome(item.target, Result.ABSENT)
+    if why is not None:
+        return Outcome(item.target, Result.KEPT, why.text, is_trouble=why.is_trouble)
+    return Outcome(item.target, Result.REMOVED)

@@ -1,0 +1,234 @@
+"""The one connection that changes MLflow's rows. SQLite for now: only this module knows how."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from mlflow_cleanup.act.metadata.pacing import Pace
+from mlflow_cleanup.errors import CleanupError, DatabaseBusy, DatabaseMissing, TrackingUnwritable
+
+_LEAST_PATIENCE_S, _MOST_PATIENCE_S = 0.02, 0.2
+_CACHE_KIB = 16_384
+_ASK_AGAIN_S = 0.001
+_TABLE = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE)
+
+_SETTINGS = (
+    # With it SQLite would look through every table that has a key without an index, for each row
+    # that goes. What it would have done is done here, in the same transaction.
+    "PRAGMA foreign_keys = OFF",
+    # SQLite must not make an index of a whole table for one statement.
+    "PRAGMA automatic_index = OFF",
+)
+
+# Any bytes may stand in a text column.
+_DECODE = partial(str, encoding="utf-8", errors="surrogateescape")
+
+
+@contextmanager
+def opened(path: str, pace: Pace) -> Iterator[Writer]:
+    """Open a tracking database for removing rows; raises DatabaseMissing or another CleanupError.
+
+    Nothing of it is set for good: neither its journal mode nor anything else that others see.
+    """
+    if not os.path.isfile(path):
+        raise DatabaseMissing(path)
+    engine = create_engine("sqlite://", creator=partial(connect, path), poolclass=NullPool)
+    try:
+        with explaining(path, pace.wait_s), engine.connect() as connection:
+            for setting in _SETTINGS:
+                connection.exec_driver_sql(setting)
+            yield Writer(path, connection, pace)
+    finally:
+        engine.dispose()
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open a database that is there for writing; nothing waits for a lock by itself."""
+    connection = sqlite3.connect(
+        f"{Path(path).as_uri()}?mode=rw",
+        uri=True,
+        timeout=0.0,  # whoever waits is told so, and asks again
+        isolation_level=None,  # transactions begin and end where we say so
+        check_same_thread=False,  # a generator may be closed by another thread
+    )
+    connection.text_factory = _DECODE
+    return connection
+
+
+@contextmanager
+def explaining(path: str, waited_s: float) -> Iterator[None]:
+    """Turn a database's error into ours."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:
+        raise _explained(path, error, waited_s) from error
+
+
+def _explained(path: str, error: Exception, waited_s: float) -> CleanupError:
+    text = str(error.orig if isinstance(error, DBAPIError) else error)
+    # Python 3.10 does not tell the number of an error.
+    if "locked" in text:
+        return DatabaseBusy(path, waited_s)
+    return TrackingUnwritable(path, text)
+
+
+class ReadersInTheWay(DatabaseBusy):
+    """Changes could not be written as others were reading, with a rollback journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """How a database says that it is made: the text of its tables and indexes."""
+
+    version: int
+    tables: tuple[str, ...]
+    indexes: tuple[str, ...]
+
+    def is_same(self, other: Definition) -> bool:
+        """Tell whether the tables are the same; the number changes with a VACUUM as well."""
+        return (self.tables, self.indexes) == (other.tables, other.indexes)
+
+    @contextmanager
+    def copied(self) -> Iterator[Connection]:
+        """Make an empty database like it, in memory, so that looking at it locks nothing.
+
+        That takes hundreds of statements, and SQLite lets nobody commit beside a reader.
+        """
+        engine = create_engine("sqlite://", poolclass=NullPool)
+        with engine.connect() as copy:
+            for statement in self.tables:
+                copy.exec_driver_sql(statement)
+            for statement in self.indexes:
+                # One that cannot be made here, for want of a collation, is of no use to us either.
+                with suppress(DBAPIError):
+                    copy.exec_driver_sql(statement)
+            yield copy
+        engine.dispose()
+
+
+class Writer:
+    """An open tracking database; `connection` commits each statement unless in `batch`."""
+
+    def __init__(self, path: str, connection: Connection, pace: Pace) -> None:
+        self.path, self.connection, self._pace = path, connection, pace
+        self._patience_s = _LEAST_PATIENCE_S
+
+    def definition(self) -> Definition:
+        """Read how the database is made."""
+        with self.glance():
+            self._run(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            version = self._number("PRAGMA schema_version")
+            found = self.connection.exec_driver_sql(
+                "SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL "
+                "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+            ).all()
+        # Virtual tables have no keys.
+        tables = [sql for type_, sql in found if type_ == "table" and _TABLE.match(sql)]
+        indexes = [sql for type_, sql in found if type_ == "index"]
+        return Definition(version, tuple(tables), tuple(indexes))
+
+    def version(self) -> int:
+        """Return a number that is another one after any table was changed."""
+        return self._number("PRAGMA schema_version")
+
+    @contextmanager
+    def glance(self) -> Iterator[None]:
+        """Read several things of one moment; raises DatabaseBusy."""
+        # The second one takes the lock, which a mere BEGIN leaves to the first that reads.
+        yield from self._transaction("BEGIN", "PRAGMA schema_version")
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Change temporary tables only: nobody else is kept waiting."""
+        yield from self._transaction("BEGIN")
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Hold the write lock; all that is done inside is kept, or nothing.
+
+        Raises DatabaseBusy when the lock cannot be had, or when readers keep the changes from being
+        written: while SQLite waits for these it lets no new ones in, so that wait is short, and
+        grows with each attempt.
+        """
+        yield from self._transaction("BEGIN IMMEDIATE")
+        self._patience_s = _LEAST_PATIENCE_S
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Within a batch: take back what is done inside, and only that, if it fails."""
+        self._run("SAVEPOINT attempt")
+        try:
+            yield
+        except BaseException:
+            if self._is_open:
+                self._run("ROLLBACK TO attempt")
+                self._run("RELEASE attempt")
+            raise
+        self._run("RELEASE attempt")
+
+    def changes_of_others(self) -> int:
+        """Return a number that is another one after any other connection has changed something."""
+        return self._number("PRAGMA data_version")
+
+    def _transaction(self, *begin: str) -> Iterator[None]:
+        self._begin(begin)
+        try:
+            with explaining(self.path, self._pace.wait_s):
+                yield
+            self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _begin(self, statements: tuple[str, ...]) -> None:
+        """Ask for a lock often: others that write without a pause leave it free for no time."""
+        ends = self._pace.clock() + self._pace.wait_s
+        while True:
+            try:
+                with explaining(self.path, self._pace.wait_s):
+                    for statement in statements:
+                        self._run(statement)
+                return
+            except DatabaseBusy:
+                self._roll_back()
+                if self._pace.clock() >= ends:
+                    raise
+            self._pace.sleep(_ASK_AGAIN_S)
+
+    def _commit(self) -> None:
+        self._run(f"PRAGMA busy_timeout = {int(self._patience_s * 1000)}")
+        try:
+            with explaining(self.path, self._patience_s):
+                self._run("COMMIT")
+        except DatabaseBusy as busy:
+            self._patience_s = min(2 * self._patience_s, _MOST_PATIENCE_S)
+            raise ReadersInTheWay(self.path, busy.waited_s) from busy
+        finally:
+            self._run("PRAGMA busy_timeout = 0")
+
+    def _roll_back(self) -> None:
+        # A full disk or a failing one has ended it already.
+        if self._is_open:
+            self._run("ROLLBACK")
+
+    @property
+    def _is_open(self) -> bool:
+        return bool(getattr(self.connection.connection.dbapi_connection, "in_transaction", False))
+
+    def _number(self, statement: str) -> int:
+        return int(self.connection.exec_driver_sql(statement).scalar_one())
+
+    def _run(self, statement: str) -> None:
+        # Closed at once: an open result would keep its lock.
+        self.connection.exec_driver_sql(statement).close()
