@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from mlflow_cleanup.act.restore import restore
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
+from mlflow_cleanup.act.workers import Removed, Workers
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState
+from mlflow_cleanup.stores.base import Purged
 
 BATCH = 50
 """Items whose intents are written at once: waiting for the disk costs more than removing a few
@@ -23,35 +23,62 @@ SETTLE_S = 0.1
 
 
 def purge(items: Iterable[Item], tools: Tools) -> list[Item]:
-    """Purge items one by one; what is wanted again goes back instead. Returns the new states."""
+    """Purge items; what is wanted again goes back instead. Returns the new states."""
     settled: list[Item] = []
-    waiting = iter(items)
-    while tools.unhurried() and (batch := list(islice(waiting, BATCH))):
-        settled += _purge_batch(batch, tools)
-    return settled
-
-
-def _purge_batch(batch: list[Item], tools: Tools) -> list[Item]:
-    tools.ledger.items.put([_begun(item) for item in batch], tools.now.aged_s)
-    settled: list[Item] = []
-    outcomes, left, settle_at = Outcomes(tools), deque(batch), time.monotonic() + SETTLE_S
+    items = list(items)
+    workers = Workers(tools.store_of, tools.unhurried, len(items))
     try:
-        while left and tools.unhurried():
-            tools.refresh()
-            item = left[0]
-            if tools.wanted(item) is not None and not _collides(item, tools):
-                settled += restore([item], tools)
-            else:
-                settled.append(_purge(_begun(item), outcomes, tools))
-            left.popleft()
-            if time.monotonic() > settle_at:
-                outcomes.settle()
-                settle_at = time.monotonic() + SETTLE_S
+        for start in range(0, len(items), BATCH):
+            if not tools.unhurried():
+                break
+            settled += _Batch(items[start : start + BATCH], tools, workers).purge()
     finally:
-        # What was not reached is as it was: nothing of it has gone.
-        tools.ledger.items.put(left, tools.now.aged_s)
-        outcomes.settle()
+        workers.close()
     return settled
+
+
+class _Batch:
+    """Items whose intents are written together; each is looked at right before it goes."""
+
+    def __init__(self, items: Sequence[Item], tools: Tools, workers: Workers) -> None:
+        self._items, self._tools, self._workers = items, tools, workers
+        self._left = {item.id: item for item in items}
+        self._outcomes, self._settled = Outcomes(tools), list[Item]()
+
+    def purge(self) -> list[Item]:
+        """Purge them; returns the new states of those that were reached."""
+        tools = self._tools
+        tools.ledger.items.put([_begun(item) for item in self._items], tools.now.aged_s)
+        settle_at = time.monotonic() + SETTLE_S
+        try:
+            for item in self._items:
+                if not tools.unhurried():
+                    break
+                self._purge_one(item)
+                if time.monotonic() > settle_at:
+                    self._outcomes.settle()
+                    settle_at = time.monotonic() + SETTLE_S
+        finally:
+            try:
+                self._take_down(self._workers.rest())
+            finally:
+                # What was not reached is as it was: nothing of it has gone.
+                tools.ledger.items.put(self._left.values(), tools.now.aged_s)
+                self._outcomes.settle()
+        return self._settled
+
+    def _purge_one(self, item: Item) -> None:
+        self._tools.refresh()
+        is_wanted = self._tools.wanted(item) is not None and not _collides(item, self._tools)
+        del self._left[item.id]
+        if is_wanted:
+            self._settled += restore([item], self._tools)
+        else:
+            self._take_down(self._workers.remove(_begun(item)))
+
+    def _take_down(self, removed: Iterable[Removed]) -> None:
+        for item, result in removed:
+            self._settled.append(_outcome(item, result, self._outcomes))
 
 
 def _begun(item: Item) -> Item:
@@ -68,20 +95,17 @@ def _collides(item: Item, tools: Tools) -> bool:
         return False
 
 
-def _purge(item: Item, outcomes: Outcomes, tools: Tools) -> Item:
-    """Remove one item's bytes, as far as they go; what becomes of it is added to `outcomes`."""
-    try:
-        store = tools.store_of(item.location.root)
-        store.check()
-        result = store.purge(item, tools.unhurried)
-    except (CleanupError, OSError) as error:
-        return _failed(item, str(error), outcomes)
+def _outcome(item: Item, result: Purged | Exception, outcomes: Outcomes) -> Item:
+    """Take down what became of an item's bytes; returns its new state."""
+    if isinstance(result, Exception):
+        return _failed(item, str(result), outcomes)
+    ledger = outcomes.tools.ledger
     # At once: after a crash nothing is there any more to be measured.
-    tools.ledger.items.add_freed(item.id, result.freed)
+    ledger.items.add_freed(item.id, result.freed)
     if result.complete:
         done = replace(item, state=ItemState.PURGED, error=None)
-        freed = tools.ledger.items.freed_of(item.id)  # with what earlier attempts freed
-        outcomes.add(done, event_of(EventKind.PURGED, done, tools, size=freed))
+        freed = ledger.items.freed_of(item.id)  # with what earlier attempts freed
+        outcomes.add(done, event_of(EventKind.PURGED, done, outcomes.tools, size=freed))
         return done
     if not result.failures:
         return item  # told to stop in the middle: it goes on in the next cycle

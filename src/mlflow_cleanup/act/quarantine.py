@@ -116,8 +116,10 @@ def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStore
     """Move one item away; what did not need to, or could not, is an outcome at once."""
     tools = stores.tools
     note = {"entity": str(item.entity), "origin": item.location.path, "reason": item.reason}
+    is_held = bool(tools.retention)  # what goes at once is not looked for without the ledger
     try:
-        held = stores.of(item.location.root).quarantine(item.location, item.id, note)
+        store = stores.of(item.location.root)
+        held = store.quarantine(item.location, item.id, note if is_held else None)
     except (NoRoot, ForeignOwner) as error:
         left = replace(item, state=ItemState.ABANDONED, error=str(error))
         outcomes.add(left, None)

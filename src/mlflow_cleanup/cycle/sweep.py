@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from mlflow_cleanup.act.purge import purge
-from mlflow_cleanup.act.quarantine import Taken, quarantine
+from mlflow_cleanup.act.quarantine import BATCH, Taken, quarantine
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cycle.candidates import still_at_work
 from mlflow_cleanup.cycle.caution import cautious
@@ -26,7 +25,7 @@ from mlflow_cleanup.errors import (
     SweepRefused,
 )
 from mlflow_cleanup.model.event import Event, EventKind
-from mlflow_cleanup.model.item import ItemState, Size
+from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Judged, Quarantine, Step, StepResult, SweepPlan, Terms
@@ -164,51 +163,65 @@ def _marked(plan: SweepPlan, workplace: Workplace, now: Moment) -> SweepPlan:
 
 
 def _steps(plan: SweepPlan, tools: Tools, *, purges: bool) -> Iterator[Step]:
-    failing: Counter[str] = Counter()
-    waiting = {item.place: item for item in plan.take}
-    for root in dict.fromkeys(item.place.root for item in plan.take):
-        here = [item for item in plan.take if item.place.root == root]
-        steps = [
-            Quarantine(item.candidate, item.verdict)
-            for item in here
-            if isinstance(item.verdict, Garbage)
-        ]
-        for taken in quarantine(steps, tools):
-            judged = waiting.pop(_place_of(taken))
-            failing[root] = failing[root] + 1 if taken.failed else 0
-            yield _step_of(taken, judged, tools, purges=purges)
-            if failing[root] >= FAILURES_IN_A_ROW:
-                break
-        if failing[root] >= FAILURES_IN_A_ROW:
-            left = [item for item in here if item.place in waiting]
-            yield from (Step(item, StepResult.FAILED, Kept.FAILING.value) for item in left)
+    yield from take_places(plan.take, tools, purges=purges)
     for shell in plan.empty:
         if not tools.keep_going():
             return
         yield _remove_shell(shell, tools)
 
 
-def _place_of(taken: Taken) -> Location:
-    return taken.item.location
+def take_places(judged: Sequence[Judged], tools: Tools, *, purges: bool) -> Iterator[Step]:
+    """Take garbage out of use, batch by batch and root by root; `purges`: for good at once.
+
+    A root where too many fail in a row is left, with a step that says so for each that waits.
+    """
+    for root in dict.fromkeys(item.place.root for item in judged):
+        here = [item for item in judged if item.place.root == root]
+        failing = done = 0
+        while done < len(here) and failing < FAILURES_IN_A_ROW and tools.keep_going():
+            batch = here[done : done + BATCH]
+            for step in _take_batch(batch, tools, purges=purges):
+                failing = failing + 1 if step.result is StepResult.FAILED else 0
+                done += 1
+                yield step
+        if failing >= FAILURES_IN_A_ROW:
+            yield from (Step(item, StepResult.FAILED, Kept.FAILING.value) for item in here[done:])
 
 
-def _step_of(taken: Taken, judged: Judged, tools: Tools, *, purges: bool) -> Step:
+def _take_batch(batch: Sequence[Judged], tools: Tools, *, purges: bool) -> list[Step]:
+    steps = [
+        Quarantine(item.candidate, item.verdict)
+        for item in batch
+        if isinstance(item.verdict, Garbage)
+    ]
+    waiting = {item.place: item for item in batch}
+    taken = list(quarantine(steps, tools))
+    purged = _purge_taken(taken, tools) if purges else {}
+    return [_step_of(one, waiting[one.item.location], purged, tools) for one in taken]
+
+
+def _purge_taken(taken: Iterable[Taken], tools: Tools) -> dict[str, Item]:
+    """Purge what was taken just now; returns the items in their new states, by their ids."""
+    items = [one.item for one in taken if one.item.state is ItemState.QUARANTINED]
+    return {item.id: item for item in purge(items, tools)}
+
+
+def _step_of(taken: Taken, judged: Judged, purged: Mapping[str, Item], tools: Tools) -> Step:
     if taken.failed:
         return Step(judged, StepResult.FAILED, taken.failed)
     if taken.not_ours:
         return Step(judged, StepResult.NOT_OURS, taken.not_ours)
     if taken.skipped:
         return Step(judged, StepResult.SKIPPED, taken.skipped)
-    item = taken.item
-    if not purges:
-        return Step(judged, StepResult.QUARANTINED, size=item.size or judged.size)
-    before = tools.ledger.items.freed_of(item.id)
-    after = purge([item], tools)
-    freed = tools.ledger.items.freed_of(item.id)
-    size = Size(freed.files - before.files, freed.bytes - before.bytes)
-    if after and after[0].state is ItemState.PURGED:
+    item = purged.get(taken.item.id)
+    if item is None:
+        return Step(judged, StepResult.QUARANTINED, size=taken.item.size or judged.size)
+    size = tools.ledger.items.freed_of(item.id)
+    if item.state is ItemState.PURGED:
         return Step(judged, StepResult.PURGED, size=size)
-    return Step(judged, StepResult.FAILED, after[0].error or "" if after else "", size)
+    if item.state is ItemState.RESTORED:
+        return Step(judged, StepResult.SKIPPED, "somebody wanted it again")
+    return Step(judged, StepResult.FAILED, item.error or "", size)
 
 
 def _remove_shell(shell: Judged, tools: Tools) -> Step:

@@ -197,6 +197,16 @@ class LedgerFile:
             kind = LedgerFull if is_eased else LedgerUnwritable
             raise kind(str(self.path), str(error)) from error
 
+    @contextmanager
+    def unsynced(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that only a crash of the whole system can lose: later ones sync it too."""
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self.transaction() as connection:
+                yield connection
+        finally:
+            self.connection.execute("PRAGMA synchronous = FULL")
+
     def keep_reserve(self) -> None:
         """Keep room on the disk for recording a purge when there is no other."""
         reserve = self.path.parent / RESERVE

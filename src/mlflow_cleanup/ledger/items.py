@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
@@ -45,8 +46,8 @@ class Items:
             )
 
     def add_freed(self, item_id: str, freed: Size) -> None:
-        """Add what an attempt really freed to the item's account."""
-        with self._file.transaction() as connection:
+        """Add what an attempt really freed to the item's account, without waiting for the disk."""
+        with self._file.unsynced() as connection:
             connection.execute(
                 "UPDATE items SET freed_files = freed_files + ?, freed_bytes = freed_bytes + ? "
                 "WHERE id = ?",
@@ -63,6 +64,17 @@ class Items:
         wanted = set(ids)
         found = [item for item in self.in_state(*states) if {item.id, item.entity.id} & wanted]
         return found[::-1]
+
+    def of(self, entity_ids: Iterable[str], *states: ItemState) -> list[Item]:
+        """List the items of the given entities in any of the given states, the oldest first."""
+        marks, found = ", ".join("?" * len(states)), list[Item]()
+        for some in batches(entity_ids):
+            found += self._select(
+                f"entity_id IN ({', '.join('?' * len(some))}) AND state IN ({marks}) "
+                "ORDER BY rowid",
+                [*some, *(state.value for state in states)],
+            )
+        return found
 
     def restored_by_hand(self) -> list[Item]:
         """List what an operator gave back, in whole or as far as nothing collided."""
@@ -83,6 +95,15 @@ class Items:
             [state.value for state in {*HELD, *OPEN}],
         )
         return {to_text(row[0]) or "" for row in rows}
+
+    def paths(self, *states: ItemState) -> dict[str, str]:
+        """Map where items in any of the given states come from to their ids."""
+        marks = ", ".join("?" * len(states))
+        rows = self._file.connection.execute(
+            f"SELECT root, inside, id FROM items WHERE state IN ({marks})",  # noqa: S608
+            [state.value for state in states],
+        )
+        return {f"{to_text(row[0]) or ''}/{to_text(row[1]) or ''}": row[2] for row in rows}
 
     def move_root(self, was: str, is_now: str) -> None:
         """Let every item of an artifact root follow it to its new place."""

@@ -54,7 +54,7 @@ class Location:
     @property
     def path(self) -> str:
         """The absolute path, with `/` on every system."""
-        return posixpath.join(self.root, *self.inside)
+        return "/".join((self.root.rstrip("/"), *self.inside)) or "/"
 
     def __str__(self) -> str:
         return self.path
@@ -107,6 +107,14 @@ def scheme_of(uri: object) -> str:
     """Name the scheme of an artifact URI, "file" for a plain path; for counting what is kept."""
     match = _SCHEME.match(uri) if isinstance(uri, str) else None
     return match.group(1).lower() if match else "file"
+
+
+def is_proxied(uri: str) -> bool:
+    """Tell whether a place is relative to the server's artifacts destination."""
+    scheme = scheme_of(uri)
+    return scheme == "mlflow-artifacts" or (
+        scheme in ("http", "https") and f"{_PROXY_PATH}/" in uri
+    )
 
 
 def foreign_authority(text: str) -> bool:

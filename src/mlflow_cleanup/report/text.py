@@ -12,6 +12,8 @@ _STEP = 1000
 
 def printable(text: str) -> str:
     """Show text that a client may have set: one line, no control characters, no broken encoding."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly all of it
     clean = text.encode("utf-8", "backslashreplace").decode()
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in clean)
 

@@ -70,11 +70,13 @@ class ArtifactStore(Protocol):
         """Return where the root was when its marker was written; None: here, or it has none."""
         ...
 
-    def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
+    def quarantine(
+        self, location: Location, item_id: str, note: Mapping[str, str] | None
+    ) -> Held | None:
         """Take what lies at `location` out of sight, reversibly, in one step; None: nothing there.
 
-        The note of origin is written before the move. Raises `QuarantineFailed` when the bytes are
-        still where they were.
+        The note of origin is written before the move; None for what is purged at once. Raises
+        `QuarantineFailed` when the bytes are still where they were.
         """
         ...
 

@@ -21,7 +21,7 @@ HAS_DIR_FD = os.open in os.supports_dir_fd and os.rename in os.supports_dir_fd
 OPEN_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_RDONLY
 """Opens directories only, and no links; as far as the system knows the difference."""
 
-_SEPARATORS = "/\x00" + (os.sep if os.sep != "/" else "")
+_SEPARATORS = frozenset({"/", "\x00", os.sep})
 _SMALL = 1 << 16
 _REPARSE_POINT = 0x400  # FILE_ATTRIBUTE_REPARSE_POINT: links and junctions on Windows
 
@@ -276,7 +276,7 @@ def descend(start: Directory, names: Sequence[str], *, make: bool = False) -> Di
 
 def is_plain_name(name: str) -> bool:
     """Tell whether a name can only mean an entry of the very directory it is used in."""
-    return name not in ("", ".", "..") and not any(char in name for char in _SEPARATORS)
+    return name not in ("", ".", "..") and _SEPARATORS.isdisjoint(name)
 
 
 def is_plain_directory(status: os.stat_result) -> bool:

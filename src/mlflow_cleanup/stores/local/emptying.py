@@ -13,9 +13,9 @@ from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.stores.local.account import Removal
 from mlflow_cleanup.stores.local.directory import OPEN_FLAGS, DescriptorDirectory
 from mlflow_cleanup.stores.local.mounts import mount_points_from
-from mlflow_cleanup.stores.local.pace import Pace
 from mlflow_cleanup.stores.local.sharing import Identity, Pair, Shared, Step
 from mlflow_cleanup.stores.local.walk import size_of
+from mlflow_cleanup.stores.pace import Pace
 
 _BATCH = 10_000
 """Names read before they are removed, so that a directory of millions does not fill memory."""

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable, UnsafePlace
 from mlflow_cleanup.model.entity import plain
@@ -103,13 +104,19 @@ def read(root: Directory) -> Owner | None:
     """Return the marker's content, None where there is none."""
     try:
         with descend(root, [RESERVED]) as ours:
-            return Owner.decode(root.path, ours.read(NAME))
+            return _decoded(root.path, ours.read(NAME))
     except FileNotFoundError:
         return None
     except (UnsafePlace, OSError) as error:
         if getattr(error, "errno", None) == errno.EFBIG:
             raise ForeignOwner(root.path, "the marker is too large to be one") from error
         raise StoreUnreachable(root.path, f"its owner marker cannot be read ({error})") from error
+
+
+@lru_cache(maxsize=64)
+def _decoded(root: str, content: bytes) -> Owner:
+    """Understand each content once: it is looked at before every step."""
+    return Owner.decode(root, content)
 
 
 def write(root: Directory, owner: Owner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 _TABLE = "/proc/self/mountinfo"
 _MOUNT_POINT = 4  # the fifth field, see proc_pid_mountinfo(5)
@@ -17,9 +18,15 @@ def mount_points() -> frozenset[str]:
     """
     try:
         with open(_TABLE, "rb") as table:
-            fields = [line.split() for line in table]
+            return _parsed(table.read())
     except OSError:
         return frozenset()
+
+
+@lru_cache(maxsize=4)
+def _parsed(table: bytes) -> frozenset[str]:
+    """Read a table; it is looked at before every removal, and hardly ever another one."""
+    fields = [line.split() for line in table.split(b"\n")]
     return frozenset(
         _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), line[_MOUNT_POINT]).decode(
             "utf-8", "surrogateescape"
@@ -32,4 +39,6 @@ def mount_points() -> frozenset[str]:
 def mount_points_from(path: str) -> frozenset[str]:
     """Return the mount points at `path` and below it."""
     below = os.path.join(path, "")
-    return frozenset(found for found in mount_points() if f"{found}{os.sep}".startswith(below))
+    return frozenset(
+        [found for found in mount_points() if found == path or found.startswith(below)]
+    )

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.stores.local.account import Removal
-from mlflow_cleanup.stores.local.pace import Pace
+from mlflow_cleanup.stores.pace import Pace
 
 Identity = tuple[int, int]
 """Device and inode."""

@@ -112,7 +112,9 @@ class LocalStore:
         if token is not None:
             self._tokens = {token}
 
-    def quarantine(self, location: Location, item_id: str, note: Mapping[str, str]) -> Held | None:
+    def quarantine(
+        self, location: Location, item_id: str, note: Mapping[str, str] | None
+    ) -> Held | None:
         """See `ArtifactStore.quarantine`."""
         parents, name = _split(location.inside)
         with self._open() as root:
@@ -283,7 +285,12 @@ class LocalStore:
             yield root
 
     def _move_away(
-        self, root: Directory, parent: Directory, name: str, item_id: str, note: Mapping[str, str]
+        self,
+        root: Directory,
+        parent: Directory,
+        name: str,
+        item_id: str,
+        note: Mapping[str, str] | None,
     ) -> Held | None:
         status = parent.lstat(name)
         path = os.path.join(parent.path, name)
@@ -291,14 +298,15 @@ class LocalStore:
             raise UnsafePlace(path, "it is a link or no directory")
         if status.st_dev != root.stat().st_dev:
             return Held.IN_PLACE
-        note = {**note, "parent_mode": f"{stat.S_IMODE(parent.stat().st_mode):o}"}
+        mode = f"{stat.S_IMODE(parent.stat().st_mode):o}"
         try:
             with descend(root, (RESERVED, TRASH, item_id), make=True) as trash:
                 if exists(trash, CONTENT):
                     raise QuarantineFailed(path, "the trash holds this item already")
                 if exists(trash, NOTE):
                     trash.unlink(NOTE)  # of a move that did not come to pass
-                trash.note(NOTE, json.dumps(note).encode())
+                if note is not None:
+                    trash.note(NOTE, json.dumps({**note, "parent_mode": mode}).encode())
                 held = _rename_away(parent, name, trash)
         except OSError as error:
             _remove_trash(root, item_id)
@@ -397,6 +405,9 @@ def _remove_if_empty(root: Directory, parents: list[str]) -> None:
 def _remove_trash(root: Directory, item_id: str) -> None:
     """Remove an item's emptied place in the trash; one that still holds bytes stays."""
     with suppress(FileNotFoundError, UnsafePlace), descend(root, (RESERVED, TRASH)) as trash:
+        with suppress(OSError):
+            trash.rmdir(item_id)  # had no note
+            return
         with suppress(FileNotFoundError), descend(trash, [item_id]) as place:
             if exists(place, CONTENT):
                 return

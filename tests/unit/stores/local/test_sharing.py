@@ -470,8 +470,8 @@ def test_small_trees_see_no_second_walker(site: Site, monkeypatch: pytest.Monkey
 def test_measured_pace_removes_a_larger_tree(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the pace that is really measured a tree goes whole, whatever that finds."""
     monkeypatch.undo()
-    monkeypatch.setattr("mlflow_cleanup.stores.local.pace.TRIAL_S", 0.002)
-    monkeypatch.setattr("mlflow_cleanup.stores.local.pace.KEPT_S", 0.004)
+    monkeypatch.setattr("mlflow_cleanup.stores.pace.TRIAL_S", 0.002)
+    monkeypatch.setattr("mlflow_cleanup.stores.pace.KEPT_S", 0.004)
     plant(site.tree, {str(number): flat(20) for number in range(20)})
 
     removal = site.remove()

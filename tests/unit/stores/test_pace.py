@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mlflow_cleanup.stores.local.pace import KEPT_S, PAYS, TRIAL_S, Pace
+from mlflow_cleanup.stores.pace import KEPT_S, PAYS, TRIAL_S, Pace
 
 
 @dataclass
