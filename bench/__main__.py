@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import busy, idle, latency, purge, startup, sweep
+from bench import busy, gc, idle, latency, purge, rows, startup, sweep
 from bench.kit.machine import describe
 from bench.kit.report import write_json
 from bench.kit.world import Lab
@@ -18,9 +18,13 @@ MEASUREMENTS = {
     "idle": idle.measure,
     "purge": purge.measure,
     "sweep": sweep.measure,
+    "rows": rows.measure,
+    "gc": gc.measure,
     "startup": startup.measure,
     "busy": busy.measure,
 }
+LONG = {"gc-at-scale": gc.measure_at_scale}
+"""Measured only where they are named."""
 
 
 def main() -> None:
@@ -34,7 +38,9 @@ def main() -> None:
         results = []
         for name in given.names or MEASUREMENTS:
             before = os.getloadavg()[0]
-            result = replace(MEASUREMENTS[name](lab), loads=(before, os.getloadavg()[0]))
+            result = replace(
+                {**MEASUREMENTS, **LONG}[name](lab), loads=(before, os.getloadavg()[0])
+            )
             print(f"\n{result}", flush=True)
             results.append(result)
     if given.json:
@@ -48,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NAME",
         type=_name,
-        help=f"{', '.join(MEASUREMENTS)} (default: all)",
+        help=f"{', '.join(MEASUREMENTS)} (default: all), or {', '.join(LONG)}",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter ones")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
@@ -56,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _name(text: str) -> str:
-    if text not in MEASUREMENTS:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(MEASUREMENTS)}")
+    names = [*MEASUREMENTS, *LONG]
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
     return text
 
 
