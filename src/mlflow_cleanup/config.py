@@ -20,7 +20,7 @@ FILE = "mlflow-cleanup.toml"
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SHORTEST_SCHEDULE = timedelta(minutes=1)
-_PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([wdhms])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Settings:
     the SQLite file of the model registry, whose versions claim places too: `database` itself where
     it is not kept apart, None where none was given, so that the one given last counts. `full_cycle`
     is the time from one of the monitor's full cycles to the next; None: it makes none by itself.
+    `purge_metadata`: the monitor removes rows, too, whose files it purged.
     """
 
     database: str
@@ -50,6 +51,7 @@ class Settings:
     registry: str | None = None
     terms: Terms = field(default_factory=Terms)
     full_cycle: timedelta | None = None
+    purge_metadata: bool = False
 
     @property
     def lease_places(self) -> tuple[Path, Path]:

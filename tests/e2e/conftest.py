@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.leaky import Leaky
+from tests.kit.mlflow_gc import Ground, MLflow, ground_at, template
 from tests.kit.server import Site
 
 
@@ -59,3 +60,23 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
         yield made
     finally:
         made.site.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow() -> Iterator[MLflow]:
+    """A process that has MLflow imported, which takes ten seconds."""
+    made = MLflow()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory, mlflow: MLflow) -> Path:
+    """An empty tracking database that MLflow made."""
+    return template(tmp_path_factory.mktemp("empty"), mlflow)
+
+
+@pytest.fixture
+def ground(tmp_path: Path, mlflow: MLflow, empty_database: Path) -> Ground:
+    """A directory with a database that MLflow made."""
+    return ground_at(tmp_path / "home", mlflow, empty_database)

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from mlflow_cleanup.cli.app import app
+from mlflow_cleanup.cli.gc import gc
 from mlflow_cleanup.cli.options import KEYS, PREFIX
 from mlflow_cleanup.cli.sweep import sweep
 from mlflow_cleanup.cli.usage import usage
@@ -42,6 +43,21 @@ def test_every_setting_is_in_the_guide(name: str) -> None:
     assert f"`{name.replace('_', '-')}`" in row
     if option.show_default:
         assert f"`{option.default}`" in row
+
+
+def test_every_flag_of_gc_is_in_its_part_of_the_guide() -> None:
+    """Whoever puts it in the place of `mlflow gc` finds each flag explained, and no other one."""
+    (part,) = re.findall(r"^## In the place of `mlflow gc`$(.*?)^## ", _GUIDE, re.M | re.S)
+    flags = {option.opts[0] for option in gc.params}
+    of_its_own = {
+        option.opts[0]
+        for option in gc.params
+        if option.name not in KEYS and option.name != "config"
+    }
+    named = set(re.findall(r"--[a-z][a-z-]+", part))
+
+    assert of_its_own - named == set()
+    assert named - flags <= {"--purge-metadata"}  # the monitor's
 
 
 def test_every_verb_is_in_the_readme_or_the_guide() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from mlflow_cleanup import MLflowDatabaseMonitor
 from mlflow_cleanup.cli import full
@@ -16,6 +17,7 @@ from mlflow_cleanup.cli.app import app
 from mlflow_cleanup.cli.by_hand import do_to_items
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.doctor import examine
+from mlflow_cleanup.model.collected import Fate
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held
 from mlflow_cleanup.model.plan import StepResult
@@ -93,9 +95,42 @@ def test_every_field_is_in_the_contract(printed: dict[str, Any]) -> None:
         assert set(fields(values)) <= known, title
 
 
+def test_every_field_of_gc_is_in_the_contract(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go, and what went, with one thing that stays."""
+    gone, pinned = world.run({"a": 10}), world.run()
+    world.tag(pinned, "mlflow-cleanup.keep", "true")
+    world.delete(gone, pinned)
+    monkeypatch.chdir(world.home)
+    told = sections()
+    places = told["`plan --json`, and a plan saved with `-o`"]
+
+    shown, done = (
+        json.loads(CliRunner().invoke(app, ["gc", "--json", *words]).stdout)
+        for words in (["--dry-run"], ["--vacuum"])
+    )
+
+    known = told["`gc --json`"] | {fate.value for fate in Fate}
+    assert set(fields(shown)) <= known | places
+    assert {row["id"]: row["stays"] is None for row in shown["rows"]} == {
+        gone.id: True,
+        pinned.id: False,
+    }
+    assert set(fields(done)) <= known
+    assert [(one["id"], one["fate"]) for one in done["entities"]] == [
+        (gone.id, "removed"),
+        (pinned.id, "kept"),
+    ]
+    assert done["freed"] == {"files": 1, "bytes": 10}
+    assert done["vacuumed"].keys() == {"bytes_before", "bytes_after"}
+
+
 def test_every_event_and_result_is_in_the_contract() -> None:
     """What a field may say is told too."""
     told = sections()
+
+    assert {fate.value for fate in Fate} <= told["`gc --json`"]
 
     assert {kind.value for kind in EventKind} <= told["`history --json`"]
     assert {kind.value for kind in StepResult} <= told["`apply --json`, `sweep --apply --json`"]

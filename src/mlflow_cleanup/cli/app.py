@@ -22,6 +22,7 @@ _VERBS = {
     "usage": ("usage", "Show where the bytes are: by kind, experiment, user and run."),
     "apply": ("apply", "Carry out a saved plan."),
     "sweep": ("sweep", "Plan and, with --apply, reclaim in one go."),
+    "gc": ("gc", "Remove what is deleted for good, rows too: the drop-in for mlflow gc."),
     "pin": ("pin", "Keep files whatever happens in MLflow; list what is kept so."),
     "unpin": ("pin", "Take back a pin."),
     "trash": ("trash", "List or purge what is in the trash."),

@@ -72,7 +72,7 @@ def here_or_there(
                 raise  # it works with another ledger, and would not see a request in this one
     if holder.what != MONITOR:
         raise LeaseHeld(str(holder), str(settings.state_dir))
-    return _by_the_holder(settings.state_dir, ask(), str(holder), watch)
+    return by_the_holder(settings.state_dir, ask(), str(holder), watch)
 
 
 def wake(state_dir: Path) -> None:
@@ -81,9 +81,13 @@ def wake(state_dir: Path) -> None:
         (state_dir / WAKE_FILE).write_text(str(time.time_ns()), encoding="ascii")
 
 
-def _by_the_holder(
-    state_dir: Path, asked: tuple[str, Sequence[str]], holder: str, watch: Watch
+def by_the_holder(
+    state_dir: Path,
+    asked: tuple[str, Sequence[str]],
+    holder: str,
+    watch: Watch = lambda _: True,
 ) -> Values:
+    """Have the monitor that holds the lease do something; raises NotAnswered and its errors."""
     ledger = Ledger.open(state_dir)
     try:
         number = ledger.requests.post(*asked)

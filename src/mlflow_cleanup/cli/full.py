@@ -64,7 +64,7 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
     Ctrl-C finishes the step in hand. Returns what became of each step.
     """
     require_database(settings.database)
-    with _stopping() as stop, Bar(quiet=quiet) as bar:
+    with stopping() as stop, Bar(quiet=quiet) as bar:
 
         def here() -> Values:
             with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
@@ -147,7 +147,7 @@ def _here(workplace: Workplace, make: MakePlan, bar: Bar) -> Values:
 
 
 @contextmanager
-def _stopping() -> Iterator[threading.Event]:
+def stopping() -> Iterator[threading.Event]:
     """Set an event at Ctrl-C instead of breaking off."""
     stop = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())

@@ -100,6 +100,19 @@ _PLACES = (
     ),
 )
 
+_UNKNOWN_SCHEMA = setting(
+    "--allow-unknown-schema",
+    is_flag=True,
+    help="Act on a database of an MLflow version that is not known here.",
+)
+
+_AT_ONCE_UNLESS = setting(
+    "--retention",
+    default="0",
+    show_default=True,
+    help="How long files wait in the trash, and rows in the database, before they go for good.",
+)
+
 _POLICY = (
     setting(
         "--retention",
@@ -140,18 +153,22 @@ _POLICY = (
         show_default=True,
         help="… and at least this many.",
     ),
-    setting(
-        "--allow-unknown-schema",
-        is_flag=True,
-        help="Act on a database of an MLflow version that is not known here.",
-    ),
+    _UNKNOWN_SCHEMA,
 )
 
-_SCHEDULE = setting(
-    "--full-cycle",
-    default="off",
-    show_default=True,
-    help="How often the monitor lists storage and reclaims all that leaked: every 24h, or off.",
+_SCHEDULE = (
+    setting(
+        "--full-cycle",
+        default="off",
+        show_default=True,
+        help="How often the monitor lists storage and reclaims all that leaked: every 24h, or off.",
+    ),
+    setting(
+        "--purge-metadata",
+        is_flag=True,
+        help="Remove the rows of deleted runs and models from MLflow's database as well, when "
+        "their files were purged.",
+    ),
 )
 
 _TERMS = (
@@ -203,6 +220,7 @@ KEYS = frozenset(
         "most_entities",
         "most_share",
         "full_cycle",
+        "purge_metadata",
         "checkpoint_pattern",
     ]
 )
@@ -220,13 +238,15 @@ def _apply(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
     return decorate
 
 
-ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY, _SCHEDULE, *_TERMS))
+ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY, *_SCHEDULE, *_TERMS))
 """The options of `ui`: where MLflow keeps things is read from MLflow's own."""
 
 connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
 policy = _apply(_POLICY)
-schedule = _apply((_SCHEDULE, *_TERMS))
+schedule = _apply((*_SCHEDULE, *_TERMS))
 terms = _apply((*_TERMS, _AT_ONCE))
+for_good = _apply((_AT_ONCE_UNLESS, _UNKNOWN_SCHEMA))
+"""The policy of `gc`, which removes at once unless told otherwise."""
 
 
 def settings_of(
@@ -254,6 +274,7 @@ def settings_of(
         allow_unknown_schema=given.get("allow_unknown_schema", False),
         use_file_events=given.get("file_events", True),
         registry=sqlite_path(found.registry, here) if found.registry else None,
+        purge_metadata=given.get("purge_metadata", False),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
             cascade_models="models" in (given.get("cascade") or ()),

@@ -27,6 +27,13 @@ def active(rows: Iterable[RunRow]) -> list[KnownRun]:
     ]
 
 
+def seen_active(rows: Iterable[RunRow]) -> list[KnownRun]:
+    """Take down runs that were active a moment ago; one deleted since then has left."""
+    return [
+        KnownRun(row.run_id, RunState.ACTIVE, row.experiment_id, row.artifact_uri) for row in rows
+    ]
+
+
 def backlog(rows: Iterable[RunRow]) -> list[KnownRun]:
     """Take down the deleted ones of the given rows as deleted before our time."""
     return [

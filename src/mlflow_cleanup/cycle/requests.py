@@ -128,6 +128,8 @@ def _apply(
     """Carry out a plan that a verb made; what it takes is purged by the cycles that follow."""
     plan = plan_from(json.loads(request.words[0]))
     require_current(workplace, plan, workplace.ledger.now(workplace.clock()).at)
+    # What left is known as having left, whatever becomes of its rows from now on.
+    cycle.learn()
     follow = _reporting(workplace.ledger.requests, request.id, make_way)
     steps = carry_out(cycle, workplace, plan, follow, purges=False)
     return steps_values(plan, steps)

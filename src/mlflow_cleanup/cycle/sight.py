@@ -36,10 +36,11 @@ class Sight:
     _version: tuple[int, int] | None = field(init=False, default=None)
     _roots: tuple[str, ...] = field(init=False, default=())
     _pins: list[Pin] = field(init=False, default_factory=list)
+    _ground: Ground | None = field(init=False, default=None)
 
     def look(self, wanted: Wanted = lambda _: ()) -> Snapshot:
         """Read everything now."""
-        self.places = self.workplace.places(self.listed)
+        self.places, self._ground = self.workplace.places(self.listed), None
         self._roots = tuple(real_roots(self.workplace.settings))
         # Taken before the read: a commit in between makes the next look read once more.
         self._version = self.workplace.probe.version()
@@ -80,7 +81,9 @@ class Sight:
     def ground(self) -> Ground:
         """What verdicts are based on now."""
         snapshot = self.snapshot or self.look()
-        return Ground(
+        if self._ground is not None and self._ground.unreachable is self.unreachable:
+            return self._ground
+        self._ground = Ground(
             heads=snapshot.heads,
             claims=snapshot.claims,
             retention=self.workplace.settings.retention,
@@ -91,6 +94,7 @@ class Sight:
             roots=self._roots,
             problems=snapshot.problems,
         )
+        return self._ground
 
     @property
     def heads(self) -> Heads:

@@ -22,12 +22,16 @@ from mlflow_cleanup.decide.retention import due_in_s, is_due, pause_after
 from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Keeping, Plan, Quarantine
 from mlflow_cleanup.model.snapshot import NO_REVISION, Heads
+
+_LEARNT_AT_ONCE = 5_000
+"""Rows in memory on the very first look, whatever there is."""
 
 
 class Scope(str, Enum):
@@ -54,17 +58,9 @@ class Cycle:
         Raises TrackingUnreadable, LedgerUnwritable or PlanRefused; whatever was begun by then is
         settled, or is finished by the next pass.
         """
-        now = self._ledger.now(self._workplace.clock())
-        sight = Sight(self._workplace, now)
         if scope is Scope.CHANGES and self._only_arrivals():
             return
-        sight.look(self._wanted_rows)
-        tools = self._tools(sight)
-        self._begin(sight)
-        delta = self._compare(sight.heads)
-        sight.unreachable, unexplained = admit(self._workplace, sight, delta)
-        self._learn(sight, delta, unexplained)
-        recover(tools)
+        sight, tools = self.learn()
         if scope is Scope.EVERYTHING:
             upkeep.find_late_writes(self._workplace, sight)
         if takes:
@@ -72,7 +68,7 @@ class Cycle:
         else:
             ground = replace(sight.ground, retention=self._longest_retention())
             self._carry_out(self._without_files(self._plan(sight, scope, ground)), tools)
-        upkeep.measure_sizes(self._workplace, now)
+        upkeep.measure_sizes(self._workplace, sight.now)
         if scope is Scope.EVERYTHING:
             upkeep.report_backlog(self._workplace, sight)
             self._ledger.keep_reserve()
@@ -108,12 +104,32 @@ class Cycle:
 
     def prepare(self) -> Tools:
         """Prepare for a verb: the same looks and safeguards as in a cycle, without learning."""
-        now = self._ledger.now(self._workplace.clock())
-        sight = Sight(self._workplace, now)
+        return self._tools(self._admitted()[0])
+
+    def learn(self) -> tuple[Sight, Tools]:
+        """Prepare in the same way, and learn what left, whatever becomes of its rows from now on.
+
+        Returns what was seen as well.
+        """
+        sight, delta, unexplained = self._admitted()
+        self._learn(sight, delta, unexplained)
+        tools = self._tools(sight)
+        recover(tools)
+        return sight, tools
+
+    def give_back(self, sight: Sight, tools: Tools) -> None:
+        """Restore what the trash holds and somebody wants again."""
+        items = self._ledger.items.in_state(*HELD)
+        restore(make_plan((), items, sight.ground).restore, tools)
+
+    def _admitted(self) -> tuple[Sight, Departures, int]:
+        """Look at everything that matters; raises PlanRefused where nothing may be done."""
+        sight = Sight(self._workplace, self._ledger.now(self._workplace.clock()))
         sight.look(self._wanted_rows)
         self._begin(sight)
-        sight.unreachable, _ = admit(self._workplace, sight, self._compare(sight.heads))
-        return self._tools(sight)
+        delta = self._compare(sight.heads)
+        sight.unreachable, unexplained = admit(self._workplace, sight, delta)
+        return sight, delta, unexplained
 
     def _tools(self, sight: Sight) -> Tools:
         return Tools(
@@ -158,7 +174,7 @@ class Cycle:
         """Say whose rows are needed: of those who left, came, or are kept."""
         delta = self._compare(heads)
         if self._ledger.identity is None:
-            return heads.active | heads.deleted
+            return heads.deleted
         kept = self._ledger.known.ids(RunState.ORPHANED)
         return delta.orphaned | delta.arrived | kept | self._due_runs()
 
@@ -177,11 +193,12 @@ class Cycle:
             return
         if not snapshot.identity.anchors or snapshot.schema.revision == NO_REVISION:
             raise DatabaseNotReady(self._workplace.settings.database)
-        rows = list(snapshot.departed.values())
-        backlog = candidates.backlog(rows)
+        tracking, heads = self._workplace.tracking, snapshot.heads
         with self._ledger.transaction():
             self._ledger.set_identity(snapshot.identity)
-            self._ledger.known.learn([*candidates.active(rows), *backlog])
+            self._ledger.known.learn(candidates.backlog(snapshot.departed.values()))
+            for some in batches(heads.active, _LEARNT_AT_ONCE):
+                self._ledger.known.learn(candidates.seen_active(tracking.rows(some).values()))
         self._workplace.forget_stores()
 
     def _learn(self, sight: Sight, delta: Departures, unexplained: int) -> None:

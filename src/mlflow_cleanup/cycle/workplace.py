@@ -6,7 +6,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -68,7 +68,8 @@ class Workplace:
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
     probe: ChangeProbe = field(init=False)
-    _marked: set[str] = field(init=False, default_factory=set)
+    _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
+    """By which experiments the marker of each root recognises the database."""
     _stores: dict[str, LocalStore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,13 +110,18 @@ class Workplace:
 
     def places(self, listed: Iterable[Inventory] = ()) -> Places:
         """Return a fresh view of where artifact URIs lead; `listed` saves looking there again."""
+        listings = {one.root: one.places for one in listed}
+        return Places(self.settings.roots, self.whereabouts, listings)
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """What relative and proxied URIs are relative to."""
         destination = self.settings.artifacts_destination
-        where = Whereabouts(
+        return Whereabouts(
             working_directory=slashed(self.settings.working_directory),
             artifacts_destination=slashed(destination) if destination else None,
             windows=platform.system() == "Windows",
         )
-        return Places(self.settings.roots, where, {one.root: one.places for one in listed})
 
     def unhurried(self) -> bool:
         """Tell whether long work may go on."""
@@ -202,11 +208,28 @@ class Workplace:
         )
 
     def _mark(self, root: str) -> None:
-        """Mark a root as ours, with a token of its own for each start."""
-        store = self.store_of(root)
-        if root in self._marked:
-            store.mark()
+        """Mark a root as ours, with a token of its own for each start.
+
+        The marker follows the database: experiments by which it was recognised may be removed.
+        """
+        anchors = (self.ledger.identity or BackendIdentity({})).anchors
+        if self._marked.get(root) == anchors:
+            self.store_of(root).mark()
             return
+        before = self._stores.pop(root, None)
+        try:
+            self._mark_anew(root)
+        except ForeignOwner:
+            if before is None or root not in self._marked:
+                raise
+            # It has none of the experiments that are there now, and yet is the one written here.
+            self._stores[root] = before
+            before.mark()
+            return
+        self._marked[root] = anchors
+
+    def _mark_anew(self, root: str) -> None:
+        store = self.store_of(root)
         was_at = store.moved_from()
         if was_at not in self.ledger.items.roots_held():
             was_at = None
@@ -215,7 +238,6 @@ class Workplace:
         self.ledger.note_tokens(root, [*before, token])
         store.mark(token, was_at=was_at)
         self.ledger.note_tokens(root, [token])
-        self._marked.add(root)
 
     def _follow_moved_roots(self) -> None:
         """Let items follow a root that was moved: its marker, which came along, says from where."""

@@ -45,21 +45,38 @@ class Sightings:
         """
         with self._file.transaction() as connection:
             is_newest = self._note_plan(connection, now, made_at)
-            first_seen = self.first_seen()
             for root, places in unclaimed.items():
-                known = {spot[1] for spot in first_seen if spot[0] == root}
-                there = set(places)
-                connection.executemany(
-                    "DELETE FROM sightings WHERE root = ? AND inside = ?",
-                    [(to_blob(root), to_blob("/".join(place))) for place in known - there],
-                )
-                connection.executemany(
-                    "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
-                    [
-                        (to_blob(root), to_blob("/".join(place)), now.awake_s)
-                        for place in (there if is_newest else ())
-                    ],
-                )
+                self._replace(connection, root, places, now.awake_s if is_newest else None)
+
+    def since_when(self, name: str) -> dict[tuple[str, ...], float]:
+        """Return what was noted under a name that is no root, and since when."""
+        return {spot[1]: first_s for spot, first_s in self.first_seen().items() if spot[0] == name}
+
+    def note_other(self, name: str, things: Collection[tuple[str, ...]], now: Moment) -> None:
+        """Take down the whole of something else that is seen now, under a name that is no root."""
+        with self._file.transaction() as connection:
+            self._replace(connection, name, things, now.awake_s)
+
+    def _replace(
+        self,
+        connection: Connection,
+        root: str,
+        places: Collection[tuple[str, ...]],
+        first_s: float | None,
+    ) -> None:
+        """Let go of what is not among the places, and add what is new (None: add nothing)."""
+        known, there = set(self.since_when(root)), set(places)
+        connection.executemany(
+            "DELETE FROM sightings WHERE root = ? AND inside = ?",
+            [(to_blob(root), to_blob("/".join(place))) for place in known - there],
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
+            [
+                (to_blob(root), to_blob("/".join(place)), first_s)
+                for place in (there if first_s is not None else ())
+            ],
+        )
 
     def forget(self) -> None:
         """Let everything begin anew: for a while nobody could say what is claimed."""

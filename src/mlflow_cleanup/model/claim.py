@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from mlflow_cleanup.model.entity import Entity
+from mlflow_cleanup.model.entity import Entity, run
 from mlflow_cleanup.model.location import Location
 
 # The id of a run, model or trace as one word of a path or URI.
@@ -32,13 +33,26 @@ class Claim:
         return [*own, *(id_ for id_ in _ID.findall(self.text) if id_ not in own)]
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Live runs, each at `<base>/<id>/artifacts`: nearly all there are, told by their ids alone.
+
+    `bases` are the paths of their experiments, under every spelling, each with one of its runs;
+    `ids` may have more than those runs, as every live run is claimed by its id.
+    """
+
+    bases: Mapping[str, str]
+    ids: AbstractSet[str]
+
+
 @dataclass(slots=True)
 class ClaimIndex:
     """Every live claim at one moment, asked in O(depth + log n).
 
     `containers` are live entities that hold others (experiments) or may be as large as a disk
     (datasets that live runs used): they protect what they equal or lie inside of, but not what they
-    contain, as everything lies in some experiment's directory.
+    contain, as everything lies in some experiment's directory. `crowd` are live runs whose places
+    are where MLflow puts them, which makes them claims without being listed.
     `fold` maps a path to the form under which two spellings of one place are equal: identity on
     case-sensitive file systems, case and Unicode folding elsewhere.
     """
@@ -47,10 +61,12 @@ class ClaimIndex:
     containers: Iterable[Claim] = ()
     pinned: frozenset[Entity] = frozenset()
     fold: Callable[[str], str] = str
+    crowd: Crowd | None = None
     _by_path: dict[str, Claim] = field(init=False)
     _by_id: dict[str, Claim] = field(init=False)
     _outer: dict[str, Claim] = field(init=False)
     _sorted: list[str] = field(init=False)
+    _bases: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self._by_path, self._by_id, self._outer = {}, {}, {}
@@ -64,6 +80,10 @@ class ClaimIndex:
                 self._outer.setdefault(self.fold(path), claim)
             for id_ in claim.mentioned_ids():
                 self._by_id.setdefault(id_, claim)
+        bases = self.crowd.bases if self.crowd else {}
+        for base, id_ in bases.items():
+            self._outer.setdefault(self.fold(base), Claim(run(id_), base, (base,)))
+        self._bases = frozenset(map(self.fold, bases))
         self._sorted = sorted([*self._by_path, *(self._outer.keys() - self._by_path.keys())])
         self.claims = self.containers = ()
 
@@ -74,7 +94,7 @@ class ClaimIndex:
 
     def on_id(self, id_: str) -> Claim | None:
         """Return a live claim whose text or holder is named by this id, or None."""
-        return self._by_id.get(id_)
+        return self._by_id.get(id_) or self._of_crowd(id_)
 
     def on(self, place: Location, entity: Entity) -> Claim | None:
         """Return a live claim on an entity's place, or on the entity by name, or None."""
@@ -84,8 +104,16 @@ class ClaimIndex:
         while path:
             if (claim := self._by_path.get(path)) is not None:
                 return claim
-            path = path.rpartition("/")[0]
+            above, _, name = path.rpartition("/")
+            if above in self._bases and (claim := self._of_crowd(name)) is not None:
+                return claim
+            path = above
         return self._by_path.get("/")
+
+    def _of_crowd(self, id_: str) -> Claim | None:
+        if self.crowd is None or id_ not in self.crowd.ids:
+            return None
+        return Claim(run(id_), id_)
 
     def _below(self, path: str) -> Claim | None:
         if (claim := self._by_path.get(path) or self._outer.get(path)) is not None:

@@ -29,6 +29,7 @@ class EventKind(str, Enum):
     REFUSED = "refused"
     BRAKED = "braked"
     SWEPT = "swept"
+    COLLECTED = "collected"
     CONFIRMED = "confirmed"
     FORGOTTEN = "forgotten"
     RECOVERED = "recovered"

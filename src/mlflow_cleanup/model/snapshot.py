@@ -48,11 +48,12 @@ class RunRow:
 class BackendIdentity:
     """What tells one tracking database from another, as MLflow stores no id of its own.
 
-    `anchors` maps the ids of the oldest experiments to their creation time in ms (None before
-    MLflow 1.30). `change_count` is SQLite's file change counter, which only grows while the file
-    lives on; None where there is no such counter. `file` is device and inode; `schema_count` the
-    schema cookie, which SQLite's backup API and VACUUM count up though the schema stays the same;
-    `pages` the size of the database, which only VACUUM makes smaller.
+    `anchors` maps the ids of the oldest experiments, and of the oldest that are not deleted, to
+    their creation time in ms (None before MLflow 1.30). `change_count` is SQLite's file change
+    counter, which only grows while the file lives on; None where there is no such counter. `file`
+    is device and inode; `schema_count` the schema cookie, which SQLite's backup API and VACUUM
+    count up though the schema stays the same; `pages` the size of the database, which only VACUUM
+    makes smaller.
     """
 
     anchors: Mapping[str, int | None]

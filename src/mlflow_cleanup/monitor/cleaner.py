@@ -12,16 +12,22 @@ from contextlib import suppress
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
+from mlflow_cleanup.cycle.collection import Collection
 from mlflow_cleanup.cycle.guard import Forgotten
 from mlflow_cleanup.cycle.requests import answer_requests
+from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import carry_out
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, PlanRefused, SweepRefused
 from mlflow_cleanup.ledger.ageing import utc
+from mlflow_cleanup.model.collected import Fate
+from mlflow_cleanup.model.deleted import Selection
 from mlflow_cleanup.model.event import Event, EventKind
+from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import Step
 from mlflow_cleanup.monitor.calls import Calls
 from mlflow_cleanup.monitor.full_cycles import FullCycles
+from mlflow_cleanup.report.collected import Tally, removed_text
 from mlflow_cleanup.report.plans import steps_summary
 from mlflow_cleanup.report.text import length_text
 
@@ -60,6 +66,7 @@ class Cleaner(threading.Thread):
         self._due_s: float | None = None
         self._scope = Scope.EVERYTHING
         self._upkeep_s = UPKEEP_S
+        self._rows_removed_for: tuple[int, Size] | None = None
 
     def publish(self) -> None:
         """Give the watcher the known runs as they are now."""
@@ -130,6 +137,7 @@ class Cleaner(threading.Thread):
         try:
             self._run_cycle(scope)
             self._sweep()
+            self._remove_rows(scope)
         except Forgotten:
             self._calls.everything.set()
             self._calls.work.set()
@@ -176,6 +184,23 @@ class Cleaner(threading.Thread):
         with suppress(SweepRefused):  # told by the cycle; only an answer changes anything
             steps = carry_out(self._cycle, self._workplace, plan, follow, purges=False)
             self._say(EventKind.SWEPT, steps_summary(plan, steps))
+
+    def _remove_rows(self, scope: Scope) -> None:
+        """Remove the rows of what was purged, where that is wanted; paced, and left for a call."""
+        items = self._workplace.ledger.items
+        purged = items.count().get(ItemState.PURGED)
+        is_news = purged is not None and purged != self._rows_removed_for
+        if not self._settings.purge_metadata or scope is not Scope.EVERYTHING or not is_news:
+            return
+        sight, tools = self._cycle.learn()
+        selection = Selection(older_than=self._settings.retention, tolerates_missing=True)
+        selected = Selected(self._workplace, selection, tools.now)
+        tally = Tally()
+        Collection(self._workplace, sight, selected, only_purged=True).remove(tally.add, None)
+        if tally.of(Fate.REMOVED):
+            self._say(EventKind.COLLECTED, removed_text(tally))
+        if self._workplace.unhurried():
+            self._rows_removed_for = purged
 
     def _make_way(self) -> None:
         """In the middle of a full cycle: what came in meanwhile goes first."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, column, func, select, table
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    String,
+    and_,
+    case,
+    column,
+    func,
+    select,
+    table,
+)
 
-from mlflow_cleanup.model.claim import Claim, ClaimIndex
-from mlflow_cleanup.model.entity import Entity, EntityKind
+from mlflow_cleanup.model.batches import batches
+from mlflow_cleanup.model.claim import Claim, ClaimIndex, Crowd
+from mlflow_cleanup.model.entity import Entity, EntityKind, run
+from mlflow_cleanup.model.shape import ARTIFACTS
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
-from mlflow_cleanup.observe.places import Places
+from mlflow_cleanup.observe.places import Places, is_plain
 from mlflow_cleanup.observe.schema import Layout, missing_tables
 
 KEEP_TAG = "mlflow-cleanup.keep"
@@ -27,6 +41,10 @@ _MEMBER_TABLES = (
     (EntityKind.TRACE, "trace_info", "request_id"),
 )
 """What an experiment's pin keeps."""
+
+_LIVE = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
+_ID_LENGTH = 32
+"""Hexadecimal digits of a run's id."""
 
 _MOST_FOLLOWED = 50  # references from version to version; a circle of them ends there
 
@@ -46,7 +64,6 @@ _NEEDED = {
 }
 """The columns that each claiming table has in every known schema revision."""
 
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 
 _OF_RUN, _OF_MODEL = "runs:/", "models:/"
@@ -73,14 +90,31 @@ class Claimed:
     containers: list[Claim]
     pinned: frozenset[Entity]
     problems: tuple[str, ...]
+    crowd: tuple[tuple[str, str], ...] = ()
+    """Locations of experiments with live runs where MLflow puts them, each with one of them."""
 
-    def index(self, places: Places, fold: Callable[[str], str]) -> ClaimIndex:
-        """Resolve every text to the paths that it may mean; looks at the file system."""
+    def index(
+        self, places: Places, fold: Callable[[str], str], active: AbstractSet[str]
+    ) -> ClaimIndex:
+        """Resolve every text to the paths that it may mean; looks at the file system.
+
+        `active` are the ids of all live runs.
+        """
+        linked = (
+            Claim(run(id_), text, places.claimed(text))
+            for base, _ in self.crowd
+            for id_ in places.linked_runs(base)
+            if id_ in active
+            for text in (f"{base}/{id_}/{ARTIFACTS}",)
+        )
         return ClaimIndex(
-            claims=resolved(self.claims, places),
+            claims=chain(resolved(self.claims, places), linked),
             containers=resolved(self.containers, places),
             pinned=self.pinned,
             fold=fold,
+            crowd=Crowd(
+                {path: id_ for base, id_ in self.crowd for path in places.bases(base)}, active
+            ),
         )
 
     def soft_index(self, places: Places, fold: Callable[[str], str]) -> ClaimIndex:
@@ -107,6 +141,7 @@ def read_claims(reader: Reader, more: Iterable[Claim] = ()) -> Claimed:
         containers=[*reader.experiments(), *reader.datasets()],
         pinned=pinned,
         problems=(),
+        crowd=tuple(reader.crowd()),
     )
 
 
@@ -161,7 +196,7 @@ class Reader:
     def held(self, pinned: frozenset[Entity]) -> Iterator[Claim]:
         """Read the places of what is pinned: everything in them stays."""
         runs = [entity.id for entity in pinned if entity.kind is EntityKind.RUN]
-        for some in _batches(filter(_can_be_asked_for, runs)):
+        for some in batches(filter(_can_be_asked_for, runs)):
             same = column("run_uuid").in_(some)
             for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=same):
                 yield self._claim(EntityKind.RUN, id_, uri)
@@ -220,10 +255,48 @@ class Reader:
         )
         return frozenset(pinned)
 
+    def crowd(self) -> Iterator[tuple[str, str]]:
+        """Name where experiments lie that have live runs, as far as that is read plainly.
+
+        Each with one of its runs.
+        """
+        places = self._experiment_places()
+        some: ColumnElement[Any] = func.min(column("run_uuid"))
+        query = select(column("experiment_id"), some).select_from(table("runs"))
+        for id_, run_id in self._connection.execute(
+            query.where(_LIVE).group_by(column("experiment_id"))
+        ):
+            if is_plain(places.get(str(id_), "")):
+                yield places[str(id_)], str(run_id)
+
     def _runs(self) -> Iterator[Claim]:
-        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
-        for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=live):
-            yield self._claim(EntityKind.RUN, id_, uri)
+        """Read the live runs that are not simply where MLflow puts them: see `crowd`."""
+        runs = table("runs", *map(_text_column, ("run_uuid", "artifact_uri", "lifecycle_stage")))
+        runs.append_column(column("experiment_id"))
+        of = table("experiments", column("experiment_id"), _text_column("artifact_location"))
+        usual = of.c.artifact_location + "/" + runs.c.run_uuid + f"/{ARTIFACTS}"
+        is_usual = and_(
+            runs.c.artifact_uri == usual,
+            func.length(runs.c.run_uuid) == _ID_LENGTH,
+            runs.c.run_uuid.op("NOT GLOB")("*[^0-9a-f]*"),
+        )
+        query = (
+            select(runs.c.run_uuid, runs.c.artifact_uri)
+            .select_from(runs)
+            .outerjoin(of, of.c.experiment_id == runs.c.experiment_id)
+            .where(func.coalesce(runs.c.lifecycle_stage, "active") != "deleted")
+        )
+        odd = [id_ for id_, text in self._experiment_places().items() if not is_plain(text)]
+        unusual = query.where(case((is_usual, 0), else_=1) == 1)
+        elsewhere = [query.where(is_usual, runs.c.experiment_id.in_(some)) for some in batches(odd)]
+        for one in (unusual, *elsewhere):
+            for some in self._connection.execute(one).partitions(_ROWS_AT_ONCE):
+                for id_, uri in some:
+                    yield self._claim(EntityKind.RUN, id_, uri)
+
+    def _experiment_places(self) -> dict[str, str]:
+        rows = self._select("experiments", "experiment_id", "artifact_location")
+        return {str(id_): place for id_, place in rows if isinstance(place, str)}
 
     def _logged_models(self) -> Iterator[Claim]:
         for row, gone in self._members.models():
@@ -275,7 +348,7 @@ class Reader:
             if scheme and (scheme, id_) not in self._places_of and _can_be_asked_for(id_):
                 wanted[scheme].add(id_)
         for scheme, (name, key, place) in _REFERRED.items():
-            for some in _batches(wanted[scheme]):
+            for some in batches(wanted[scheme]):
                 for id_, text in self._select(name, key, place, where=column(key).in_(some)):
                     self._places_of.setdefault((scheme, str(id_)), []).append(_text(text))
 
@@ -298,6 +371,10 @@ class Reader:
             yield from some
 
 
+def _text_column(name: str) -> ColumnClause[str]:
+    return column(name, String)
+
+
 def _text(value: object) -> str:
     """Read a column that should hold text, whatever it holds."""
     if isinstance(value, bytes):
@@ -312,12 +389,6 @@ def _reference(text: str) -> tuple[str, str, str]:
             id_, _, inside = text.removeprefix(scheme).strip("/").partition("/")
             return scheme, id_, inside
     return "", "", ""
-
-
-def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    iterator = iter(ids)
-    while some := list(islice(iterator, _IDS_A_QUERY)):
-        yield some
 
 
 def _strings(source: str) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlflow_cleanup.model.location import (
@@ -97,6 +97,27 @@ class Places:
         """Tell whether a link that a claim's text led through leads elsewhere by now."""
         return any(_real(link) != target for link, target in self._followed.items())
 
+    def bases(self, text: str) -> tuple[str, ...]:
+        """Return every path that an experiment's plain location may mean, links resolved or not."""
+        known = self._all_above(text) or ()
+        return tuple(dict.fromkeys(path for one in known for path in (one.path, one.real)))
+
+    def linked_runs(self, text: str) -> Iterator[str]:
+        """Name what lies in an experiment's plain location by a link, or has its artifacts so.
+
+        Looks at each entry that no listing went down to.
+        """
+        for one in self._all_above(text) or ():
+            try:
+                with os.scandir(one.real) as entries:
+                    for entry in entries:
+                        if (*one.inside, entry.name, ARTIFACTS) in one.listed:
+                            continue
+                        if entry.is_symlink() or os.path.islink(f"{entry.path}/{ARTIFACTS}"):
+                            yield entry.name
+            except OSError:
+                continue  # not there, or not to be seen: nothing below it is taken either
+
     def _claimed_usually(self, text: str) -> tuple[str, ...] | None:
         """Do the same for `…/<id>/artifacts` after plain names; None for any other text."""
         above, _, last = text.rpartition("/")
@@ -122,7 +143,7 @@ class Places:
         return tuple(paths)
 
     def _all_above(self, text: str) -> tuple[_Above, ...] | None:
-        if _PLAIN_NAMES.fullmatch(text) is None:
+        if not is_plain(text):
             return None
         return tuple(self._real_above(path) for path in readings(text, self._where))
 
@@ -178,6 +199,11 @@ def _real(path: str) -> str:
         return slashed(os.path.realpath(path))
     except ValueError:
         return path  # no file has a name that cannot be encoded
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a location is read in one way only, with plain names added to it too."""
+    return _PLAIN_NAMES.fullmatch(text) is not None
 
 
 def slashed(path: str) -> str:

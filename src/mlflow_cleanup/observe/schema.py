@@ -51,7 +51,8 @@ _CLAIMING_TABLES = (
 
 _IN_EVERY_RELEASE = ("experiments", "experiment_tags", "model_versions", "tags")
 
-_NAMING_TABLES = ("logged_model_tags",)
+_NAMING_TABLES = ("logged_model_tags", "logged_model_metrics", "workspaces")
+_JOBS = "jobs"
 
 _REVISION_TABLE = "alembic_version"
 
@@ -98,7 +99,7 @@ def read_columns(connection: Connection) -> Columns:
     present = set(inspector.get_table_names())
     return {
         table: frozenset(column["name"] for column in inspector.get_columns(table))
-        for table in (*_CLAIMING_TABLES, *_NAMING_TABLES, _REVISION_TABLE)
+        for table in (*_CLAIMING_TABLES, *_NAMING_TABLES, _JOBS, _REVISION_TABLE)
         if table in present
     }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -21,10 +21,11 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.errors import DatabaseBusy, DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.holding import Holdings
@@ -32,14 +33,16 @@ from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapsh
 from mlflow_cleanup.model.usage import Owners
 from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
+from mlflow_cleanup.observe.deleted import DeletedReader
 from mlflow_cleanup.observe.holdings import read_holdings
+from mlflow_cleanup.observe.members import is_live
 from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
 from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
 
-_IDS_A_QUERY = 500  # SQLite's oldest limit on bound values is 999
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 _ANCHORS = 16
+_ASK_AGAIN_S = 0.001
 
 Wanted = Callable[[Heads], Collection[str]]
 
@@ -52,7 +55,7 @@ class TrackingDatabase:
         self._columns: Columns | None = None
         self._columns_of: tuple[object, int] | None = None
         self._engine = create_engine(
-            "sqlite://", creator=lambda: sqlite.connect(path, wait_s), poolclass=NullPool
+            "sqlite://", creator=lambda: sqlite.connect(path, 0.0), poolclass=NullPool
         )
 
     def heads(self) -> Heads:
@@ -94,7 +97,7 @@ class TrackingDatabase:
             schema=layout.schema,
             identity=identity,
             heads=heads,
-            claims=claimed.index(places, fold),
+            claims=claimed.index(places, fold, heads.active),
             departed=rows,
             problems=claimed.problems,
             soft_claims=claimed.soft_index(places, fold),
@@ -114,6 +117,18 @@ class TrackingDatabase:
                 raise TrackingUnreadable(f"the model registry {self.path}: {'; '.join(problems)}")
             return list(reader.model_versions())
 
+    def experiments(self) -> list[tuple[str, str]]:
+        """Read where every experiment lies, dead ones too, as pairs of id and location."""
+        with self._read() as (connection, layout):
+            if not layout.has("experiments", "experiment_id", "artifact_location"):
+                return []
+            wanted: list[ColumnElement[Any]] = [
+                column("experiment_id"),
+                column("artifact_location"),
+            ]
+            rows = connection.execute(select(*wanted).select_from(table("experiments"))).all()
+        return [(plain(id_), text) for id_, text in rows if isinstance(text, str)]
+
     def layout(self) -> Layout:
         """Read what tables and columns there are."""
         with self._read() as (_, layout):
@@ -125,11 +140,16 @@ class TrackingDatabase:
             return self._identity(connection, layout)
 
     @contextmanager
+    def deleted(self, workspace: str | None) -> Iterator[DeletedReader]:
+        """Look at what is deleted, in one workspace or in all; one transaction."""
+        with self._read() as (connection, layout):
+            yield DeletedReader(connection, layout, workspace)
+
+    @contextmanager
     def _read(self) -> Iterator[tuple[Connection, Layout]]:
         try:
             with self._engine.connect() as connection:
-                # The driver begins no transaction for reads by itself; this makes it one moment.
-                connection.exec_driver_sql("BEGIN")
+                self._begin(connection)
                 try:
                     yield connection, self._known_layout(connection)
                 finally:
@@ -138,6 +158,27 @@ class TrackingDatabase:
             raise sqlite.explained(self.path, error.orig or error, self._wait_s) from error
         except sqlite3.Error as error:
             raise sqlite.explained(self.path, error, self._wait_s) from error
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin to read one moment: the driver begins no transaction for reads by itself.
+
+        Asks for the lock often, as those who write without a pause leave it free for no time; once
+        it is there, nothing in this transaction has to wait any more.
+        """
+        ends = time.monotonic() + self._wait_s
+        while True:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                _schema_count(connection)
+                return
+            except OperationalError as error:
+                connection.exec_driver_sql("ROLLBACK")
+                is_busy = isinstance(
+                    sqlite.explained(self.path, error.orig or error, self._wait_s), DatabaseBusy
+                )
+                if not is_busy or time.monotonic() >= ends:
+                    raise
+            time.sleep(_ASK_AGAIN_S)
 
     def _known_layout(self, connection: Connection) -> Layout:
         """Look at the tables again only when SQLite says that they changed."""
@@ -155,14 +196,14 @@ class TrackingDatabase:
         if layout.has("experiments", "experiment_id"):
             has_time = layout.has("experiments", "creation_time")
             created: ColumnElement[Any] = column("creation_time") if has_time else null()
-            oldest = (
-                select(column("experiment_id"), created)
-                .select_from(table("experiments"))
-                .order_by(column("experiment_id"))
-                .limit(_ANCHORS)
-            )
-            for id_, at in connection.execute(oldest):
-                anchors[plain(id_)] = at if isinstance(at, int) else None
+            query = select(column("experiment_id"), created).select_from(table("experiments"))
+            oldest = query.order_by(column("experiment_id")).limit(_ANCHORS)
+            # Those that are deleted may all be removed at once: others have to tell then.
+            staying = oldest.where(is_live(column("lifecycle_stage")))
+            can_tell = has_time and layout.has("experiments", "lifecycle_stage")
+            for some in (oldest, staying) if can_tell else (oldest,):
+                for id_, at in connection.execute(some):
+                    anchors[plain(id_)] = at if isinstance(at, int) else None
         file = sqlite.file_id(self.path)
         return BackendIdentity(
             anchors,
@@ -194,7 +235,7 @@ def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
 def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:
     query = _row_query(layout)
     found: dict[str, RunRow] = {}
-    for some in _batches(run_ids, _IDS_A_QUERY):
+    for some in batches(run_ids):
         for row in connection.execute(query, {"ids": some}):
             found[plain(row.run_uuid)] = RunRow(
                 run_id=plain(row.run_uuid),
@@ -224,9 +265,3 @@ def _row_query(layout: Layout) -> Executable:
         .select_from(table("runs"))
         .where(column("run_uuid").in_(bindparam("ids", expanding=True)))
     )
-
-
-def _batches(items: Collection[str], size: int) -> Iterator[Sequence[str]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

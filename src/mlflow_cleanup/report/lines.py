@@ -97,6 +97,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.REFUSED: _refused,
     EventKind.BRAKED: _braked,
     EventKind.SWEPT: lambda event: f"full cycle: {event.detail}",
+    EventKind.COLLECTED: lambda event: f"removed from MLflow's tables: {event.detail}",
     EventKind.CONFIRMED: lambda event: f"plan {event.item_id} was confirmed: {event.detail}",
     EventKind.FORGOTTEN: lambda event: (
         f"all known runs were forgotten, no file was touched: {event.detail}"

@@ -99,11 +99,11 @@ def _plan_from(told: Mapping[str, Any]) -> SweepPlan:
     )
 
 
-def plan_text(plan: SweepPlan, *, everything: bool = False) -> str:
+def plan_text(plan: SweepPlan, *, everything: bool = False, for_good: bool = False) -> str:
     """Lay out a plan for a terminal: what goes, what stays and why, what was not seen."""
     parts = [
         _head(plan),
-        _by_reason("Would go to the trash", plan.take),
+        _by_reason("Would be removed for good" if for_good else "Would go to the trash", plan.take),
         _largest(plan.take, everything=everything),
         f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
         _by_reason("Stays, and why", plan.keep),

@@ -31,7 +31,6 @@ def status_values(state_dir: Path) -> Values:
         counts, freed = ledger.items.count(), ledger.items.freed()
         # One without a reason yet has just left and is being dealt with.
         kept = [run for run in ledger.known.in_state(RunState.ORPHANED) if run.kept]
-        backlog = ledger.fact("backlog")
         return {
             "running": None if holder is None else str(holder),
             "watching": watching,
@@ -45,7 +44,7 @@ def status_values(state_dir: Path) -> Values:
             ],
             "known_active_runs": len(ledger.known.active),
             "kept": [{"run_id": run.run_id, "reason": run.kept} for run in kept],
-            "backlog": json.loads(backlog) if backlog else None,
+            "backlog": _backlog(ledger),
             "items": {
                 state.value: {"count": count, "files": size.files, "bytes": size.bytes}
                 for state, (count, size) in counts.items()
@@ -55,6 +54,15 @@ def status_values(state_dir: Path) -> Values:
         }
     finally:
         ledger.close()
+
+
+def _backlog(ledger: Ledger) -> Values | None:
+    """Say what is left of the backlog; its size was measured when all of it was there."""
+    told, left = ledger.fact("backlog"), len(ledger.known.ids(RunState.BACKLOG))
+    if told is None or not left:
+        return None
+    measured = json.loads(told)
+    return {**measured, "runs": min(left, measured["runs"])}
 
 
 def status_text(values: Values) -> str:

@@ -16,11 +16,14 @@ REVISION = re.compile(r'^revision = "(\w+)"', re.MULTILINE)
 BEFORE = re.compile(r'^down_revision = (?:"(\w+)"|None)', re.MULTILINE)
 CLAIMING = {"runs", "tags", "experiments", "experiment_tags", "model_versions"}
 TRACES = ("trace_info", "trace_tags", "trace_request_metadata")
+MODELS = ("logged_models", "logged_model_tags", "logged_model_metrics")
 SINCE = {
     "1.27": CLAIMING,
     "2.10": CLAIMING | {"datasets", "inputs"},
     "2.14": CLAIMING | {"datasets", "inputs", *TRACES},
-    "3.0": CLAIMING | {"datasets", "inputs", *TRACES, "logged_models", "logged_model_tags"},
+    "3.0": CLAIMING | {"datasets", "inputs", *TRACES, *MODELS},
+    "3.5": CLAIMING | {"datasets", "inputs", *TRACES, *MODELS, "jobs"},
+    "3.10": CLAIMING | {"datasets", "inputs", *TRACES, *MODELS, "jobs", "workspaces"},
 }
 
 

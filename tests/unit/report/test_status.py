@@ -105,6 +105,7 @@ def fill(ledger: Ledger) -> None:
     ledger.items.add_freed("item-14", Size(4, 10_000))
     ledger.items.add_freed("item-13", Size(1, 400))
     ledger.refusals.answer_to(Refusal("1f2e3d4c", "most runs vanished"), NOW)
+    ledger.known.learn(KnownRun(run_id(0x50 + n), RunState.BACKLOG, None, None) for n in range(5))
     ledger.set_fact("backlog", json.dumps({"runs": 5, "files": 6, "bytes": 2_000_000}))
 
 

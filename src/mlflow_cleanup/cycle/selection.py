@@ -1,0 +1,150 @@
+"""Reading what an operator selected of what is deleted, page by page; bad ids are refused first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.decide.selection import Chooser, problems
+from mlflow_cleanup.errors import BadSelection
+from mlflow_cleanup.model.deleted import Deleted, Selection
+from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.target import Target, TargetKind
+from mlflow_cleanup.model.verdict import Gone
+from mlflow_cleanup.observe.deleted import PAGE
+
+_UNDATED = ""
+"""Under this name the ledger remembers since when something undated is seen deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of what is deleted: what was selected, and what stays with the reason."""
+
+    chosen: tuple[Deleted, ...]
+    left: tuple[tuple[Deleted, str], ...] = ()
+
+
+class Selected:
+    """What was selected; raises BadSelection for ids that MLflow would refuse.
+
+    Rows are read when they are asked for: experiments at once, as what is in them goes with them.
+    """
+
+    def __init__(self, workplace: Workplace, selection: Selection, now: Moment) -> None:
+        self._tracking, self._ledger = workplace.tracking, workplace.ledger
+        self._selection, self._now = selection, now
+        self._undated: set[Target] = set()
+        chooser = Chooser(selection, int(now.at.timestamp() * 1000), self._seen())
+        with self._tracking.deleted(selection.workspace) as reader:
+            named = reader.named(selection.targets)
+            experiments = reader.experiments()
+            runs = reader.runs_named(selection.run_ids or ())
+            models = reader.models()
+            active = reader.active_runs_in(row.target.id for row in experiments)
+        if found := list(problems(chooser, named, (*experiments, *runs, *models))):
+            raise BadSelection(found)
+        chosen = [row for row in experiments if chooser.chooses(row)]
+        self._note_undated(experiments)
+        inside = frozenset(row.target.id for row in chosen)
+        self._chooser = replace(chooser, experiments=inside)
+        with self._tracking.deleted(selection.workspace) as reader:
+            needed = reader.runs_named_by_models(inside)
+        stays = {
+            **{id_: f"run {run} in it has metrics of a live model" for id_, run in needed.items()},
+            **{id_: f"run {run} in it is not deleted" for id_, run in active.items()},
+        }
+        self._models = models
+        self._experiments = Page(
+            tuple(row for row in chosen if row.target.id not in stays),
+            tuple((row, stays[row.target.id]) for row in chosen if row.target.id in stays),
+        )
+
+    @property
+    def named_ids(self) -> frozenset[str]:
+        """The ids that were given."""
+        return frozenset(target.id for target in self._selection.targets)
+
+    @property
+    def kept_experiments(self) -> dict[str, str]:
+        """Experiments that were chosen and yet stay, with the reason."""
+        return {row.target.id: why for row, why in self._experiments.left}
+
+    def pages(self) -> Iterator[Page]:
+        """Yield everything selected: runs, logged models, traces, jobs, then experiments."""
+        for rows in self._runs():
+            yield self._page(rows)
+        yield self._page(self._models)
+        if self._chooser.experiments:
+            with self._tracking.deleted(self._selection.workspace) as reader:
+                traces = reader.traces()
+            for start in range(0, len(traces), PAGE):
+                yield self._page(traces[start : start + PAGE])
+        if self._selection.takes_jobs:
+            with self._tracking.deleted(self._selection.workspace) as reader:
+                jobs = reader.jobs(self._selection.job_ids)
+            yield Page(tuple(filter(self._chooser.is_old, jobs)))
+        yield self._experiments
+
+    def remember(self) -> None:
+        """Take down since when what no row dates is seen deleted; everything was read by now.
+
+        What was not looked at, as something else was asked for, is as old as it was.
+        """
+        if self._selection.older_than is not None:
+            if self._selection.named or self._selection.workspace is not None:
+                self._undated.update(self._chooser.seen_s)
+            places = [(target.kind.value, target.id) for target in self._undated]
+            self._ledger.sightings.note_other(_UNDATED, places, self._now)
+
+    def _runs(self) -> Iterator[list[Deleted]]:
+        if (named := self._selection.run_ids) is None:
+            yield from self._every_run()
+            return
+        with self._tracking.deleted(self._selection.workspace) as reader:
+            runs = reader.runs_named(named)
+            inside = reader.runs_of(self._chooser.experiments)
+        rows = list({row.target: row for row in (*runs, *inside)}.values())
+        for start in range(0, len(rows), PAGE):
+            yield rows[start : start + PAGE]
+
+    def _every_run(self) -> Iterator[list[Deleted]]:
+        number = 0
+        while True:
+            with self._tracking.deleted(self._selection.workspace) as reader:
+                rows, number = reader.runs_after(number)
+            if not rows:
+                return
+            yield rows
+
+    def _page(self, rows: Iterable[Deleted]) -> Page:
+        chosen: list[Deleted] = []
+        left: list[tuple[Deleted, str]] = []
+        rows = list(rows)
+        self._note_undated(rows)
+        for row in rows:
+            why = self._chooser.left(row)
+            if why is None:
+                chosen.append(row)
+            elif why:
+                left.append((row, why))
+        return Page(tuple(chosen), tuple(left))
+
+    def _note_undated(self, rows: Iterable[Deleted]) -> None:
+        """Take down what is deleted though no row says when; a trace only leaves with others."""
+        self._undated.update(
+            row.target
+            for row in rows
+            if row.since_ms is None and row.gone is not Gone.EXPERIMENT_DELETED
+        )
+
+    def _seen(self) -> dict[Target, float]:
+        """Say for how many seconds what no row dates is known to be deleted."""
+        if self._selection.older_than is None:
+            return {}
+        first = self._ledger.sightings.since_when(_UNDATED)
+        return {
+            Target(TargetKind(kind), id_): self._now.awake_s - first_s
+            for (kind, id_), first_s in first.items()
+        }
