@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 
 import pytest
 
 from mlflow_cleanup.act.purge import BATCH
+from mlflow_cleanup.act.workers import Workers
 from mlflow_cleanup.errors import TrackingUnreadable
-from mlflow_cleanup.model.item import ItemState
+from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.stores.base import KeepGoing, Purged
+from mlflow_cleanup.stores.local.store import LocalStore
 from tests.kit.world import Run, World
 
 MANY = BATCH + 10
@@ -75,3 +79,37 @@ def test_one_that_is_wanted_again_goes_back_among_the_others(world: World, due: 
     assert states(world) == {ItemState.PURGED: MANY - 1, ItemState.RESTORED: 1}
     assert world.bytes_at(due[7]) == 10
     assert world.history(due[7]) == ["quarantined", "restored"]
+
+
+def test_no_item_waits_between_its_last_look_and_its_purge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored while four others are removed, the fifth goes back: it was not looked at yet."""
+    runs = [world.run({"a": 10}) for _ in range(12)]
+    world.cycle()
+    world.delete(*runs)
+    world.cycle()
+    world.advance(days=8)
+    begun, may_go_on = threading.Semaphore(0), threading.Event()
+    purge = LocalStore.purge
+
+    def slow(store: LocalStore, item: Item, keep_going: KeepGoing) -> Purged:
+        begun.release()
+        assert may_go_on.wait(30)
+        return purge(store, item, keep_going)
+
+    def restore_the_fifth() -> None:
+        for _ in range(4):
+            assert begun.acquire(timeout=30)
+        world.undelete(runs[4])
+        may_go_on.set()
+
+    monkeypatch.setattr(LocalStore, "purge", slow)
+    monkeypatch.setattr(Workers, "_is_shared", True)
+    user = threading.Thread(target=restore_the_fifth)
+    user.start()
+    world.cycle()
+    user.join()
+
+    assert world.bytes_at(runs[4]) == 10
+    assert [world.bytes_at(run) for run in runs if run is not runs[4]] == [0] * 11

@@ -68,6 +68,7 @@ class _Batch:
         return self._settled
 
     def _purge_one(self, item: Item) -> None:
+        self._take_down(self._workers.make_room())
         self._tools.refresh()
         is_wanted = self._tools.wanted(item) is not None and not _collides(item, self._tools)
         del self._left[item.id]

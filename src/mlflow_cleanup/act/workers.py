@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.errors import CleanupError
@@ -23,7 +22,7 @@ Removed = tuple[Item, Purged | Exception]
 
 @dataclass(slots=True)
 class Workers:
-    """Has stores purge items, in threads or here, as is found to be faster; tells in their order.
+    """Has stores purge items, in threads or here, as is found to be faster.
 
     `expected` is how many are going to come. Only stores are used in the threads: ledger and
     database stay with whoever asks.
@@ -34,33 +33,44 @@ class Workers:
     expected: int
     _pace: Pace = field(init=False, default_factory=Pace)
     _pool: ThreadPoolExecutor | None = field(init=False, default=None)
-    _begun: deque[tuple[Item, Future[Purged]]] = field(init=False, default_factory=deque)
+    _begun: list[tuple[Item, Future[Purged]]] = field(init=False, default_factory=list)
+
+    def make_room(self) -> Iterator[Removed]:
+        """Wait until the next item can be begun at once; yields those that are done by then.
+
+        Called before an item is looked at for the last time: none waits after that look.
+        """
+        if not self._is_shared:
+            yield from self.rest()
+        while len(self._begun) >= AT_ONCE:
+            done = wait([future for _, future in self._begun], return_when=FIRST_COMPLETED).done
+            ended = [one for one in self._begun if one[1] in done]
+            self._begun = [one for one in self._begun if one[1] not in done]
+            yield from (self._done(item, future.result) for item, future in ended)
 
     def remove(self, item: Item) -> Iterator[Removed]:
-        """Begin to remove an item; yields those that are done by now, this one maybe later."""
-        if self.expected <= FEW or not self._pace.together:
-            yield from self.rest()
+        """Begin to remove an item, now that there is room; yields it if it is done by now."""
+        if not self._is_shared:
             yield self._done(item, lambda: self._purge(item))
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="purge")
         self._begun.append((item, self._pool.submit(self._purge, item)))
-        if len(self._begun) > AT_ONCE:
-            yield self._next()
 
     def rest(self) -> Iterator[Removed]:
         """Wait for all that was begun."""
         while self._begun:
-            yield self._next()
+            item, future = self._begun.pop(0)
+            yield self._done(item, future.result)
 
     def close(self) -> None:
         """End the threads; what they have begun they finish."""
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _next(self) -> Removed:
-        item, future = self._begun.popleft()
-        return self._done(item, future.result)
+    @property
+    def _is_shared(self) -> bool:
+        return self.expected > FEW and self._pace.together
 
     def _done(self, item: Item, result: Callable[[], Purged]) -> Removed:
         try:
