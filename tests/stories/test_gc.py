@@ -209,16 +209,48 @@ class TestRootThatCannotBeSeen:
         assert is_whole(world, deleted)
 
     def test_root_that_was_never_made(self, tmp_path: Path) -> None:
-        """Beside the database it is only missing because nothing was ever stored."""
+        """The artifacts may be kept elsewhere, and nobody said where."""
         world = World.make(tmp_path / "home", retention=AT_ONCE)
         world.root.rmdir()
         run = world.run({})
         world.delete(run)
-        assert shown(world) == {run.id: None}
-        assert collect(world).fates(run) == [REMOVED]
-        assert not has_row(world, run)
+        assert collect(world).fates(run) == [FAILED]
+        assert has_row(world, run)
         assert not world.root.exists()
         world.close()
+
+    def test_root_in_which_nothing_of_ours_was_ever_seen(self, tmp_path: Path) -> None:
+        """It may be the wrong one, or not mounted: rows wait for an operator's word."""
+        world = World.make(tmp_path / "home", retention=AT_ONCE)
+        run = world.run({})
+        world.delete(run)
+        for _ in range(2):  # that we marked it ourselves the first time says nothing
+            told = collect(world)
+            assert told.fates(run) == [FAILED]
+            assert "adopt" in told.why(run)
+        world.workplace.adopt(str(world.root), alone=True)
+        assert collect(world).fates(run) == [REMOVED]
+        world.close()
+
+    def test_root_with_another_run_of_ours_is_believed(self, tmp_path: Path) -> None:
+        """A run without artifacts is nothing unusual."""
+        world = World.make(tmp_path / "home", retention=AT_ONCE)
+        world.run({"a": 1})
+        run = world.run({})
+        world.delete(run)
+        assert collect(world).fates(run) == [REMOVED]
+        world.close()
+
+    def test_trash_with_items_that_the_ledger_does_not_know(
+        self, world: World, deleted: Run
+    ) -> None:
+        """As after the ledger was lost: the bytes of any row may be in there."""
+        shutil.rmtree(deleted.place)
+        (world.root / RESERVED / "trash" / "feedfacecafebeef").mkdir(parents=True)
+        told = collect(world)
+        assert told.fates(deleted) == [FAILED]
+        assert "doctor" in told.why(deleted)
+        assert has_row(world, deleted)
 
     def test_root_that_is_no_directory(self, tmp_path: Path) -> None:
         """Something is there, and nobody knows what it stands for."""

@@ -480,6 +480,27 @@ class TestNamedRoots:
         assert collect(world).fates(run) == [FAILED]
         assert has_row(world, run)
 
+    def test_directory_without_any_run_of_ours_is_none(self, world: World) -> None:
+        """Any client can name any directory; nothing is left in it."""
+        home = world.home / "user"
+        world.write(home, "letter", 10)
+        world.db.experiment(DEAD, f"file://{home}")
+        assert self.roots(world) == []
+
+    def test_root_of_another_database_is_none(self, world: World, tmp_path: Path) -> None:
+        """What a client says of it refuses nothing, and adopts nothing."""
+        other = World.make(tmp_path / "other")
+        other.cycle()
+        place = other.root / DEAD
+        run = self.lying_at(world, place, place)
+        mine = world.run()
+        world.delete(mine)
+        assert self.roots(world) == []
+        self.reopened(world)
+        assert collect(world).every_fate == {run.id: FAILED, mine.id: REMOVED}
+        assert is_whole(world, run)
+        other.close()
+
     def test_experiment_that_is_a_link(self, world: World) -> None:
         """What it leads to is somebody else's."""
         top, real = world.home / "elsewhere", world.home / "real"

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -327,7 +328,8 @@ def test_a_locked_database_is_told_once_and_work_resumes(
         (site.settings.state_dir / "wake").touch()
         told = site.wait(EventKind.WAITING)
         assert "locked by another process" in told.detail
-        assert "locked" in str(status_values(site.settings.state_dir)["complaint"])
+        status = partial(status_values, site.settings.state_dir)
+        until(lambda: "locked" in str(status()["complaint"]), "the status says so as well")
         so_far = len(cycles)
         until(lambda: len(cycles) >= so_far + 3, "it has tried again and again")
         assert place.exists()

@@ -119,6 +119,37 @@ class TestBesideAMonitor:
             "1 logged model, 2 runs"
         ]
 
+    def test_retention_that_the_monitor_would_not_keep_is_refused(self, site: Site) -> None:
+        """It purges what is in the trash by its own."""
+        place = site.run(1)
+        delete(site, 1)
+        site.start(retention=AT_ONCE)
+
+        said = gc("--retention", "7d")
+
+        assert (said.exit_code, "sooner than --retention 7d" in said.stderr) == (2, True)
+        assert place.exists()
+        assert rows(site, 1) == [True]
+
+    def test_trace_that_names_its_place_twice_goes(self, site: Site) -> None:
+        """Under two tags."""
+        site.db.experiment("7", "mlflow-artifacts:/7", stage="deleted")
+        location = "mlflow-artifacts:/7/traces/tr-1/artifacts"
+        site.db.trace("tr-1", location)
+        site.db.execute("UPDATE trace_info SET experiment_id = 7")
+        site.db.insert(
+            "trace_tags", request_id="tr-1", key="mlflow.trace.archiveLocation", value=location
+        )
+        place = site.root / "7" / "traces" / "tr-1" / "artifacts"
+        place.mkdir(parents=True)
+        (place / "traces.json").write_bytes(b"{}")
+        site.start(retention=WEEK)
+
+        said = gc("--json")
+
+        assert fates(said) == {"tr-1": "removed", "7": "removed"}
+        assert not place.exists()
+
     def test_backlog_goes(self, site: Site) -> None:
         """Which the monitor leaves alone by itself."""
         place = site.run(1)

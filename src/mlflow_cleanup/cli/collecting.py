@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from mlflow_cleanup.act.purge import purge
 from mlflow_cleanup.act.tools import Tools
 from mlflow_cleanup.cli.by_hand import by_the_holder
 from mlflow_cleanup.cli.full import reading, seldom_collected, stopping
+from mlflow_cleanup.cli.saying import say
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.collection import Collection, Take, look_only
@@ -19,7 +21,7 @@ from mlflow_cleanup.cycle.requests import APPLY, PURGE
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import take_places
 from mlflow_cleanup.decide.retention import is_due
-from mlflow_cleanup.errors import LeaseHeld
+from mlflow_cleanup.errors import BadUsage, DatabaseBusy, LeaseHeld
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -31,6 +33,7 @@ from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.report.collected import Tally, removed_text
 from mlflow_cleanup.report.plans import plan_values
+from mlflow_cleanup.report.text import length_text
 
 
 @dataclass(slots=True)
@@ -103,7 +106,8 @@ def here(workplace: Workplace, selection: Selection, tally: Tally) -> Hands:
             yield step
         tally.freed += _purge_due(ids, course)
 
-    return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=True)
+    collection = Collection(workplace, sight, selected, busy=_say_busy)
+    return Hands(collection, take, workplace, holds_lease=True)
 
 
 def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
@@ -119,6 +123,7 @@ def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
 
 def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str) -> Hands:
     retention, state_dir = workplace.settings.retention, workplace.settings.state_dir
+    _require_as_long(workplace, retention)
 
     def is_wanted(_: Progress | None = None) -> bool:
         return not workplace.stop.is_set()
@@ -145,7 +150,22 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
     have_taken(())
     sight = look_only(workplace)
     selected = Selected(workplace, selection, sight.now)
-    return Hands(Collection(workplace, sight, selected), take, workplace, holds_lease=False)
+    collection = Collection(workplace, sight, selected, busy=_say_busy)
+    return Hands(collection, take, workplace, holds_lease=False)
+
+
+def _say_busy(_: DatabaseBusy) -> None:
+    say("others have the tracking database locked; waiting for a turn")
+
+
+def _require_as_long(workplace: Workplace, retention: timedelta) -> None:
+    """Raise BadUsage where the monitor would purge earlier than was asked for."""
+    theirs = timedelta(seconds=(workplace.ledger.watching or {}).get("retention_s", 0.0))
+    if retention > theirs:
+        raise BadUsage(
+            f"the monitor that runs purges after {length_text(theirs)}, which is sooner than "
+            f"--retention {length_text(retention)}; nothing was removed"
+        )
 
 
 def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:

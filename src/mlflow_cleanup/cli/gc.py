@@ -52,12 +52,13 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
     selection = selection_of(ctx, given)
     settings = with_named_roots(settings_of(given))
     is_asking = not given["yes"] and sys.stdin.isatty()
-    if given["dry_run"] or is_asking:
-        _preview(settings, selection, as_json=as_json and not is_asking)
     if given["dry_run"]:
+        show(*preview(settings, selection), as_json=as_json)
         return
-    if is_asking and not click.confirm("Remove that for good?", err=True):
-        raise BadUsage("nothing was removed")
+    if is_asking:
+        click.echo(preview(settings, selection)[1], err=True)
+        if not click.confirm("Remove that for good?", err=True):
+            raise BadUsage("nothing was removed")
     tally = Tally()
 
     def tell(one: Collected) -> None:
@@ -65,16 +66,22 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
         if one.fate is Fate.REMOVED and not as_json:
             click.echo(collected_text(one))
 
-    with hands(settings, selection, tally) as ready:
-        take = None if given["metadata_only"] else ready.take
-        ready.collection.remove(tell, take, with_rows=not given["artifacts_only"])
-        is_stopped = ready.workplace.stop.is_set()
-        ready.remember(tally)
-        if given["vacuum"] and not is_stopped:
-            done = vacuum(settings.database)
-            tally.vacuumed = done.before_bytes, done.after_bytes
-    show(tally_values(tally), tally_text(tally), as_json=as_json)
-    ctx.exit(NOT_CLEANED if tally.of(Fate.FAILED) or is_stopped else DONE)
+    try:
+        with hands(settings, selection, tally) as ready:
+            take = None if given["metadata_only"] else ready.take
+            try:
+                ready.collection.remove(tell, take, with_rows=not given["artifacts_only"])
+            finally:
+                tally.is_stopped = ready.workplace.stop.is_set()
+                ready.remember(tally)
+            if given["vacuum"] and not tally.is_stopped:
+                done = vacuum(settings.database)
+                tally.vacuumed = done.before_bytes, done.after_bytes
+    finally:
+        # What broke it off is told after what was done by then.
+        if tally.counts or sys.exc_info()[0] is None:
+            show(tally_values(tally), tally_text(tally), as_json=as_json)
+    ctx.exit(NOT_CLEANED if tally.of(Fate.FAILED) or tally.is_stopped else DONE)
 
 
 def settings_of(given: dict[str, Any]) -> Settings:
@@ -101,10 +108,9 @@ def settings_of(given: dict[str, Any]) -> Settings:
     return settings
 
 
-def _preview(settings: Settings, selection: Selection, *, as_json: bool) -> None:
-    """Show what would be done; changes nothing."""
+def preview(settings: Settings, selection: Selection) -> tuple[dict[str, Any], str]:
+    """Say what would be done, as JSON values and as text; changes nothing."""
     from mlflow_cleanup.cli.full import reading
-    from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.cycle.collection import Collection, look_only
     from mlflow_cleanup.cycle.selection import Selected
     from mlflow_cleanup.report.collected import rows_text, rows_values
@@ -116,7 +122,7 @@ def _preview(settings: Settings, selection: Selection, *, as_json: bool) -> None
         plan, considered = Collection(workplace, sight, selected).plan()
     rows = [(one.row.target, one.stays) for one in considered]
     text = plan_text(plan, for_good=not settings.retention) + "\n\n" + rows_text(rows)
-    show({**plan_values(plan), "rows": rows_values(rows)}, text, as_json=as_json)
+    return {**plan_values(plan), "rows": rows_values(rows)}, text
 
 
 def selection_of(ctx: click.Context, given: dict[str, Any]) -> Selection:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from mlflow_cleanup.act.metadata import Outcome, Result, remove_rows
 from mlflow_cleanup.cycle.candidates import still_at_work
+from mlflow_cleanup.cycle.doubts import Doubts
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.survey import released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
-from mlflow_cleanup.errors import CleanupError
+from mlflow_cleanup.errors import CleanupError, DatabaseBusy
 from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
@@ -68,20 +68,22 @@ class Considered:
 class Collection:
     """One collection of what was selected.
 
-    `sight` gives the verdicts; `only_purged`: only what the ledger says was purged is meant.
+    `sight` gives the verdicts; `busy` hears that others have the database locked; `only_purged`:
+    only what the ledger says was purged is meant.
     """
 
     workplace: Workplace
     sight: Sight
     selected: Selected
     only_purged: bool = False
+    busy: Callable[[DatabaseBusy], object] = lambda _: None
+    doubts: Doubts = field(init=False)
     _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
     _staying: dict[str, str] = field(init=False, default_factory=dict)
     """Experiments in which something stays, and so do they, with what left only with them."""
 
     def __post_init__(self) -> None:
-        never = {root for root in self.sight.unreachable if was_never_made(self.workplace, root)}
-        self.sight.unreachable -= never
+        self.doubts = Doubts(self.workplace)
 
     def considered(self) -> Iterator[list[Considered]]:
         """Judge everything that was selected, page by page; changes nothing."""
@@ -127,6 +129,7 @@ class Collection:
             self.workplace.settings.database,
             (row.target for row in going),
             keep_going=self._keeps_going,
+            tell=self.busy,
         ):
             if outcome.result is Result.REMOVED and outcome.target.kind is TargetKind.EXPERIMENT:
                 self._remove_directory(outcome.target.id)
@@ -252,7 +255,8 @@ class Collection:
     def _take(self, going: Sequence[Considered], take: Take) -> dict[Target, Collected]:
         """Have places taken; returns those that would not go."""
         rows = {judged.place: one.row for one in going for judged in one.places}
-        there = [judged for one in going for judged in one.places if self._exists(judged.place)]
+        places = {judged.place: judged for one in going for judged in one.places}
+        there = [judged for place, judged in places.items() if self._exists(place)]
         ids = [one.row.target.id for one in going if one.row.gone is not None]
         failed: dict[Target, Collected] = {}
         for step in take(there, ids):
@@ -300,13 +304,13 @@ class Collection:
         target = one.row.target
         for judged in one.places:
             place = judged.place
-            if was_never_made(self.workplace, place.root):
-                continue
             try:
                 store = self.workplace.store_of(place.root)
                 store.check()
                 if store.exists(place):
                     return Collected(target, Fate.KEPT, f"its files are there: {place}")
+                if (doubt := self.doubts.on(place.root)) is not None:
+                    return Collected(target, Fate.FAILED, doubt)
                 store.remove_empty(Location(place.root, place.inside[:-1]))
             except (CleanupError, OSError) as error:
                 return Collected(target, Fate.FAILED, str(error))
@@ -323,18 +327,6 @@ class Collection:
                 store.remove_empty(Location(spot[0], inside))
         except (CleanupError, OSError):
             return  # an empty directory is no bytes; a sweep sees it
-
-
-def was_never_made(workplace: Workplace, root: str) -> bool:
-    """Tell a root in which nothing was ever stored from one that cannot be seen.
-
-    MLflow makes it with the first artifact. Only beside the tracking database, which can be seen,
-    is a directory that is not there known not to be somewhere that was not mounted.
-    """
-    known = workplace.ledger.roots().get(root)
-    if os.path.lexists(root) or (known is not None and known.is_marked):
-        return False
-    return os.path.dirname(root) == os.path.dirname(workplace.settings.database)
 
 
 def look_only(workplace: Workplace) -> Sight:

@@ -3,35 +3,88 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.workplace import Workplace
+from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.location import Misread, Unplaced, is_proxied, place
+from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.observe.places import slashed
+
+_LOOKED_AT = 2_000
+"""Entries of a directory among which one of ours is looked for: any will do."""
 
 
 def with_named_roots(settings: Settings) -> Settings:
     """Add to the configured roots where experiments lie elsewhere on this file system.
 
     MLflow puts an experiment into `<root>/<its id>`; a location that somebody gave it is a root
-    itself. A whole file system is never one, and nothing that is not there.
+    itself. Anybody may have given it: it counts only where a run of this database lies in it, and
+    no other database has marked it; a whole file system never does.
     """
     workplace = Workplace.to_read(settings)
     try:
         places, where = workplace.places(), workplace.whereabouts
-        found: list[str] = []
+        found: dict[str, None] = {}
         for id_, text in workplace.tracking.experiments():
             path, spot = place(text, where), places.locate(text)
             is_elsewhere = isinstance(spot, Unplaced) and spot.why is Misread.OUTSIDE_ROOTS
             if isinstance(path, Unplaced) or not is_elsewhere or places.holder(text) is not None:
                 continue
             above, _, name = path.rpartition("/")
-            found.append((above or "/") if name == id_ else path)
+            root = (above or "/") if name == id_ else path
+            if root not in found and _can_be_one(root) and _has_run(workplace, path):
+                found[root] = None
     finally:
         workplace.close()
-    there = (root for root in dict.fromkeys(found) if _can_be_one(root))
-    return replace(settings, roots=(*settings.roots, *there))
+    return replace(settings, roots=(*settings.roots, *_ours(settings, found)))
+
+
+def holds_any_of(workplace: Workplace, root: str) -> bool:
+    """Tell whether a run or logged model of this database has a directory under a root."""
+    places = workplace.places()
+    for _, text in workplace.tracking.experiments():
+        spot = places.holder(text)
+        if spot is not None and spot[0] == root and _has_run(workplace, "/".join((root, *spot[1]))):
+            return True
+    return False
+
+
+def _has_run(workplace: Workplace, directory: str) -> bool:
+    """Tell whether an experiment's directory has one that is named by a run or model of its."""
+    runs = [Target(TargetKind.RUN, name) for name in _names(directory)]
+    models = [Target(TargetKind.LOGGED_MODEL, name) for name in _names(f"{directory}/models")]
+    with workplace.tracking.deleted(None) as reader:
+        return bool(reader.named([*runs, *models]).stages)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in islice(entries, _LOOKED_AT)]
+    except OSError:
+        return []
+
+
+def _ours(settings: Settings, roots: Iterable[str]) -> list[str]:
+    """Leave out the roots that another database has marked, or that cannot be seen."""
+    roots = list(roots)
+    workplace = Workplace.to_read(replace(settings, roots=(*settings.roots, *roots)))
+    try:
+        return [root for root in roots if _is_ours(workplace, root)]
+    finally:
+        workplace.close()
+
+
+def _is_ours(workplace: Workplace, root: str) -> bool:
+    try:
+        workplace.store_of(slashed(os.path.realpath(root))).check()
+    except CleanupError:
+        return False
+    return True
 
 
 def has_proxied(settings: Settings) -> bool:

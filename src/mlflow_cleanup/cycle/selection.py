@@ -36,7 +36,7 @@ class Selected:
         self._tracking, self._ledger = workplace.tracking, workplace.ledger
         self._selection, self._now = selection, now
         self._undated: set[Target] = set()
-        chooser = Chooser(selection, int(now.at.timestamp() * 1000), self._seen())
+        chooser = Chooser(selection, int(now.age_s(0.0) * 1000), self._seen())
         with self._tracking.deleted(selection.workspace) as reader:
             named = reader.named(selection.targets)
             experiments = reader.experiments()

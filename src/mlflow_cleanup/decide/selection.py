@@ -24,8 +24,8 @@ _MILLISECOND = timedelta(milliseconds=1)
 class Chooser:
     """Chooses from what is deleted.
 
-    `now_ms` is Unix time; `seen_s` is for how many seconds something that no row dates is known to
-    have been deleted; `experiments` are those chosen.
+    `now_ms` is Unix time, as it surely is by now; `seen_s` for how many seconds something that no
+    row dates is known to have been deleted; `experiments` are those chosen.
     """
 
     selection: Selection

@@ -76,6 +76,25 @@ class Items:
             )
         return found
 
+    def has_any_under(self, root: str) -> bool:
+        """Tell whether anything was ever taken under an artifact root."""
+        row = self._file.connection.execute(
+            "SELECT 1 FROM items WHERE root = ? LIMIT 1", (to_blob(root),)
+        ).fetchone()
+        return row is not None
+
+    def among(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the ids that are items', whatever became of them."""
+        found: set[str] = set()
+        for some in batches(ids):
+            marks = ", ".join("?" * len(some))
+            rows = self._file.connection.execute(
+                f"SELECT id FROM items WHERE id IN ({marks})",  # noqa: S608 - marks only
+                some,
+            )
+            found.update(row[0] for row in rows)
+        return frozenset(found)
+
     def restored_by_hand(self) -> list[Item]:
         """List what an operator gave back, in whole or as far as nothing collided."""
         return self._select("by_hand = 1 AND state IN ('restored', 'conflict') ORDER BY rowid", [])

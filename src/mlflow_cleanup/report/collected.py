@@ -23,6 +23,7 @@ class Tally:
     removed: list[Collected] = field(default_factory=list)
     stays: list[Collected] = field(default_factory=list)
     freed: Size = field(default_factory=Size)
+    is_stopped: bool = False
     vacuumed: tuple[int, int] | None = None
     """The database's bytes on disk before and after, where it was vacuumed."""
 
@@ -43,6 +44,7 @@ def tally_values(tally: Tally) -> dict[str, Any]:
     """Return everything as JSON values."""
     return {
         "counts": {fate.value: tally.of(fate) for fate in Fate},
+        "is_stopped": tally.is_stopped,
         "freed": {"files": tally.freed.files, "bytes": tally.freed.bytes},
         "entities": [_values(one) for one in (*tally.removed, *tally.stays)],
         "vacuumed": (
@@ -69,6 +71,8 @@ def tally_text(tally: Tally) -> str:
     lines += [f"  {collected_text(one)}" for one in tally.stays]
     if tally.of(Fate.HELD):
         lines.append("  rows stay until their files are purged: `mlflow-cleanup trash list`")
+    if tally.is_stopped:
+        lines.append("  it was stopped; what is left is as it was, and the next `gc` goes on")
     if tally.vacuumed:
         before, after = map(size_text, tally.vacuumed)
         lines.append(f"  the database takes {after} on the disk now, {before} before")

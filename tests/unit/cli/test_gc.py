@@ -70,6 +70,19 @@ class TestRemoving:
         assert (said.exit_code, said.stdout) == (0, "nothing was removed\n")
         assert world.history() == []
 
+    def test_what_was_done_is_told_when_something_ends_it(
+        self, world: World, say: Say, deleted: list[Run]
+    ) -> None:
+        """The rows that were refused stay, the others went."""
+        world.tag(deleted[1], "mlflow-cleanup.keep", "yes")
+        world.db.execute(
+            "CREATE TRIGGER odd BEFORE DELETE ON runs BEGIN SELECT no_such_function(); END"
+        )
+        said = say("gc")
+        assert said.exit_code != 0
+        assert f"run {deleted[1].id}: kept: pinned by an operator" in said.stdout
+        assert "let no rows be removed" in said.stderr
+
     def test_what_stays_is_told_in_the_end(
         self, world: World, say: Say, deleted: list[Run]
     ) -> None:
