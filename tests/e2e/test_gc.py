@@ -266,8 +266,9 @@ class TestDifferences:
             step("a", "run", experiment="default"),
             step("m", "model", experiment="default", run="a"),
             step("_", "model_metric", run="a", model="m"),
-            step("_", "delete_run", run="a"),
         )
+        ground.write("a")
+        ground.make(step("_", "delete_run", run="a"))
         theirs, ours = ground.both(aside=aside)
         assert theirs.code == 0
         assert theirs.after.rows["logged_model_metrics"] == set()

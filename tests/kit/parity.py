@@ -102,15 +102,22 @@ class Draw:
             yield step(f"t{number}", "trace", experiment=experiment, number=number)
 
     def _write_files(self) -> None:
+        """Write the files of most, and of one in each root at least: what is believed of it."""
+        seen: set[str] = set()
         for name, id_ in self.ground.ids.items():
             is_one = name.startswith("t") or "r" in name[2:] or "m" in name[2:]
             if (
                 name != "_"
                 and id_ not in ("0",)
                 and is_one
-                and (name in self.writing or self._is(0.8))
+                and (self._is(0.8) or name in self.writing or self._root_of(name) not in seen)
             ):
+                seen.add(self._root_of(name))
                 self.ground.write(name, *self.random.sample(["a", "b/c", "b/d", "e"], 2))
+
+    def _root_of(self, name: str) -> str:
+        place = self.ground.place(name)
+        return place.as_posix().partition("/elsewhere/")[2].partition("/")[0]
 
     def _delete(self) -> None:
         steps: list[Step] = []

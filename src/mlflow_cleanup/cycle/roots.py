@@ -11,7 +11,7 @@ from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.location import Misread, Unplaced, is_proxied, place
-from mlflow_cleanup.model.target import Target, TargetKind
+from mlflow_cleanup.model.target import TargetKind
 from mlflow_cleanup.observe.places import slashed
 
 _LOOKED_AT = 2_000
@@ -36,7 +36,7 @@ def with_named_roots(settings: Settings) -> Settings:
                 continue
             above, _, name = path.rpartition("/")
             root = (above or "/") if name == id_ else path
-            if root not in found and _can_be_one(root) and _has_run(workplace, path):
+            if root not in found and _can_be_one(root) and _has_any(workplace, path):
                 found[root] = None
     finally:
         workplace.close()
@@ -44,21 +44,24 @@ def with_named_roots(settings: Settings) -> Settings:
 
 
 def holds_any_of(workplace: Workplace, root: str) -> bool:
-    """Tell whether a run or logged model of this database has a directory under a root."""
+    """Tell whether a run, logged model or trace of this database has a directory in a root."""
     places = workplace.places()
     for _, text in workplace.tracking.experiments():
         spot = places.holder(text)
-        if spot is not None and spot[0] == root and _has_run(workplace, "/".join((root, *spot[1]))):
+        if spot is not None and spot[0] == root and _has_any(workplace, "/".join((root, *spot[1]))):
             return True
     return False
 
 
-def _has_run(workplace: Workplace, directory: str) -> bool:
-    """Tell whether an experiment's directory has one that is named by a run or model of its."""
-    runs = [Target(TargetKind.RUN, name) for name in _names(directory)]
-    models = [Target(TargetKind.LOGGED_MODEL, name) for name in _names(f"{directory}/models")]
+def _has_any(workplace: Workplace, directory: str) -> bool:
+    """Tell whether an experiment's directory has one that is named by a run, model or trace."""
+    inside = {
+        TargetKind.RUN: _names(directory),
+        TargetKind.LOGGED_MODEL: _names(f"{directory}/models"),
+        TargetKind.TRACE: _names(f"{directory}/traces"),
+    }
     with workplace.tracking.deleted(None) as reader:
-        return bool(reader.named([*runs, *models]).stages)
+        return any(reader.knows(kind, names) for kind, names in inside.items() if names)
 
 
 def _names(directory: str) -> list[str]:

@@ -26,6 +26,11 @@ _KEYS = {
     TargetKind.EXPERIMENT: ("experiments", "experiment_id"),
     TargetKind.LOGGED_MODEL: ("logged_models", "model_id"),
 }
+_IDS = {
+    TargetKind.RUN: ("runs", "run_uuid"),
+    TargetKind.LOGGED_MODEL: ("logged_models", "model_id"),
+    TargetKind.TRACE: ("trace_info", "request_id"),
+}
 
 Row = Any
 
@@ -47,6 +52,14 @@ class DeletedReader:
                 for id_, stage in self._select(name, (key, "lifecycle_stage"), where):
                     stages[Target(kind, plain(id_))] = plain(stage)
         return Named(stages, *self._workspaces())
+
+    def knows(self, kind: TargetKind, ids: Iterable[str]) -> bool:
+        """Tell whether there is a row of any of these runs, logged models or traces."""
+        name, key = _IDS[kind]
+        for some in batches(_askable(ids, kind)):
+            if any(self._select(name, (key,), column(key).in_(some))):
+                return True
+        return False
 
     def experiments(self) -> list[Deleted]:
         """Read all deleted experiments."""
