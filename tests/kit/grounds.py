@@ -26,7 +26,8 @@ from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
 from mlflow_cleanup.stores.local.marker import Owner
 from mlflow_cleanup.stores.local.removal import REMOVERS, remove_on_windows
-from mlflow_cleanup.stores.local.store import CONTENT, TRASH, LocalStore
+from mlflow_cleanup.stores.local.store import LocalStore
+from mlflow_cleanup.stores.local.trash import CONTENT, TRASH
 from tests.kit.faults import before
 from tests.kit.trees import Seen, Tree, look, plant
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -30,6 +29,14 @@ from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.places import Places, is_plain
 from mlflow_cleanup.observe.schema import Layout, missing_tables
+from mlflow_cleanup.observe.texts import (
+    OF_MODEL,
+    OF_RUN,
+    can_be_asked_for,
+    reference,
+    strings,
+    text_of,
+)
 
 KEEP_TAG = "mlflow-cleanup.keep"
 """The tag by which an operator pins a run or an experiment; any value but "false" keeps."""
@@ -66,10 +73,9 @@ _NEEDED = {
 
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 
-_OF_RUN, _OF_MODEL = "runs:/", "models:/"
 _REFERRED = {
-    _OF_RUN: ("runs", "run_uuid", "artifact_uri"),
-    _OF_MODEL: ("logged_models", "model_id", "artifact_location"),
+    OF_RUN: ("runs", "run_uuid", "artifact_uri"),
+    OF_MODEL: ("logged_models", "model_id", "artifact_location"),
 }
 """Where a reference's bytes are named, by its scheme."""
 
@@ -196,7 +202,7 @@ class Reader:
     def held(self, pinned: frozenset[Entity]) -> Iterator[Claim]:
         """Read the places of what is pinned: everything in them stays."""
         runs = [entity.id for entity in pinned if entity.kind is EntityKind.RUN]
-        for some in batches(filter(_can_be_asked_for, runs)):
+        for some in batches(filter(can_be_asked_for, runs)):
             same = column("run_uuid").in_(some)
             for id_, uri in self._select("runs", "run_uuid", "artifact_uri", where=same):
                 yield self._claim(EntityKind.RUN, id_, uri)
@@ -223,7 +229,7 @@ class Reader:
             .where(func.coalesce(by.c.lifecycle_stage, "active") != "deleted")
         )
         rows = self._connection.execute(query)
-        named = [(name, text) for name, source in rows for text in _strings(_text(source))]
+        named = [(name, text) for name, source in rows for text in strings(text_of(source))]
         self._look_up(text for _, text in named)
         for name, text in named:
             yield self._claim(EntityKind.DATASET, name, text)
@@ -241,7 +247,7 @@ class Reader:
         }
         runs = {entity.id for entity in pinned}
         for (experiment,) in self._select("experiment_tags", "experiment_id", where=is_pin):
-            if not _can_be_asked_for(experiment):
+            if not can_be_asked_for(experiment):
                 continue
             pinned.add(Entity(EntityKind.EXPERIMENT, str(experiment)))
             inside = column("experiment_id") == experiment
@@ -309,11 +315,11 @@ class Reader:
         if self._layout.has("model_versions", "storage_location"):
             columns.append("storage_location")
         rows = list(self._select("model_versions", *columns))
-        self._look_up(_text(row.source) for row in rows)
+        self._look_up(text_of(row.source) for row in rows)
         versions: _Versions = {}
         for row in rows:
             # Workspaces may each have a version of the same name and number.
-            versions.setdefault((_text(row.name), str(row.version)), []).append(row)
+            versions.setdefault((text_of(row.name), str(row.version)), []).append(row)
         for row in rows:
             if row.current_stage == _DELETED_STAGE:
                 continue
@@ -328,7 +334,7 @@ class Reader:
             row, followed = pending.pop(), followed + 1
             yield row.source
             yield getattr(row, "storage_location", None)
-            source = _text(row.source)
+            source = text_of(row.source)
             yield from self._referred(source)
             if source.startswith("models:/"):
                 name, _, version = source.removeprefix("models:/").strip("/").rpartition("/")
@@ -336,21 +342,21 @@ class Reader:
 
     def _referred(self, source: str) -> Iterator[object]:
         """Resolve `models:/m-…` and `runs:/<id>/…`, whatever state the model or run is in."""
-        scheme, id_, inside = _reference(source)
+        scheme, id_, inside = reference(source)
         for place in self._places_of.get((scheme, id_), ()):
-            yield f"{place}/{inside}" if inside and scheme == _OF_RUN else place
+            yield f"{place}/{inside}" if inside and scheme == OF_RUN else place
 
     def _look_up(self, texts: Iterable[str]) -> None:
         """Read where referred runs and models lie, many at a time: writers may be waiting."""
-        wanted: dict[str, set[str]] = {_OF_RUN: set(), _OF_MODEL: set()}
+        wanted: dict[str, set[str]] = {OF_RUN: set(), OF_MODEL: set()}
         for text in texts:
-            scheme, id_, _ = _reference(text)
-            if scheme and (scheme, id_) not in self._places_of and _can_be_asked_for(id_):
+            scheme, id_, _ = reference(text)
+            if scheme and (scheme, id_) not in self._places_of and can_be_asked_for(id_):
                 wanted[scheme].add(id_)
         for scheme, (name, key, place) in _REFERRED.items():
             for some in batches(wanted[scheme]):
                 for id_, text in self._select(name, key, place, where=column(key).in_(some)):
-                    self._places_of.setdefault((scheme, str(id_)), []).append(_text(text))
+                    self._places_of.setdefault((scheme, str(id_)), []).append(text_of(text))
 
     def _traces(self) -> Iterator[Claim]:
         for row, gone in self._members.traces():
@@ -358,7 +364,7 @@ class Reader:
                 yield self._claim(EntityKind.TRACE, row.request_id, row.place)
 
     def _claim(self, kind: EntityKind, id_: object, text: object) -> Claim:
-        return Claim(Entity(kind, str(id_)), _text(text))
+        return Claim(Entity(kind, str(id_)), text_of(text))
 
     def _select(self, name: str, *columns: str, where: ColumnElement[bool] | None = None) -> _Rows:
         if not self._layout.has(name, *columns):
@@ -373,46 +379,3 @@ class Reader:
 
 def _text_column(name: str) -> ColumnClause[str]:
     return column(name, String)
-
-
-def _text(value: object) -> str:
-    """Read a column that should hold text, whatever it holds."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    return value if isinstance(value, str) else ""
-
-
-def _reference(text: str) -> tuple[str, str, str]:
-    """Split `runs:/<id>/<path>` or `models:/<id>` into scheme, id and path; else all empty."""
-    for scheme in _REFERRED:
-        if text.startswith(scheme):
-            id_, _, inside = text.removeprefix(scheme).strip("/").partition("/")
-            return scheme, id_, inside
-    return "", "", ""
-
-
-def _strings(source: str) -> list[str]:
-    """List every string in a dataset's source: JSON, whose keys are the source's business."""
-    try:
-        pending = [json.loads(source)]
-    except (ValueError, RecursionError):
-        return [source]
-    found: list[str] = []
-    while pending:
-        match pending.pop():
-            case str() as text:
-                found.append(text)
-            case dict() as mapping:
-                pending += mapping.values()
-            case list() as items:
-                pending += items
-    return found
-
-
-def _can_be_asked_for(value: object) -> bool:
-    """Tell whether a value can stand in a query: text that is not valid UTF-8 cannot."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

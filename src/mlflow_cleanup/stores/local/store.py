@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
@@ -30,17 +29,16 @@ from mlflow_cleanup.stores.local.directory import (
     open_root,
 )
 from mlflow_cleanup.stores.local.listing import list_root
-from mlflow_cleanup.stores.local.merge import merge
-from mlflow_cleanup.stores.local.moving import move
 from mlflow_cleanup.stores.local.removal import remove_tree
-
-TRASH = "trash"
-NOTE = "origin.json"
-CONTENT = "content"
-"""`<root>/.mlflow-cleanup/trash/<item>/` holds the note of origin and, moved by one rename, the
-bytes."""
-
-_COLLISIONS = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+from mlflow_cleanup.stores.local.trash import (
+    CONTENT,
+    NOTE,
+    TRASH,
+    held_by,
+    put_back,
+    remove_trash,
+    rename_away,
+)
 
 
 class LocalStore:
@@ -142,9 +140,9 @@ class LocalStore:
                 if exists(trash, CONTENT):
                     self._remake_parent(root, parents, trash)
                     with descend(root, parents) as parent:
-                        collisions = _put_back(trash, parent, name)
+                        collisions = put_back(trash, parent, name)
             if not collisions:
-                _remove_trash(root, item.id)
+                remove_trash(root, item.id)
         return Restored(shown(collisions))
 
     def purge(self, item: Item, keep_going: KeepGoing) -> Purged:
@@ -161,7 +159,7 @@ class LocalStore:
                     removal = remove_tree(parent, name, keep_going, self._wait)
                 is_gone = not exists(parent, name)
             if is_gone and item.held is Held.TRASH:
-                _remove_trash(root, item.id)
+                remove_trash(root, item.id)
             elif is_gone:
                 _remove_if_empty(root, parents)
         return Purged(removal.freed, is_gone, () if is_gone else shown(removal.failures))
@@ -187,7 +185,7 @@ class LocalStore:
         """See `ArtifactStore.tidy`."""
         parents, _ = _split(item.location.inside)
         with self._open() as root:
-            _remove_trash(root, item.id)
+            remove_trash(root, item.id)
             _remove_if_empty(root, parents)
 
     def exists(self, location: Location) -> bool:
@@ -231,7 +229,7 @@ class LocalStore:
                         if isinstance(found, Unseen):
                             yield found
                         else:
-                            yield found._replace(inside=_held_by(found.inside))
+                            yield found._replace(inside=held_by(found.inside))
             except FileNotFoundError:
                 return  # nothing was ever done here
             except UnsafePlace as error:
@@ -307,16 +305,16 @@ class LocalStore:
                     trash.unlink(NOTE)  # of a move that did not come to pass
                 if note is not None:
                     trash.note(NOTE, json.dumps({**note, "parent_mode": mode}).encode())
-                held = _rename_away(parent, name, trash)
+                held = rename_away(parent, name, trash)
         except OSError as error:
-            _remove_trash(root, item_id)
+            remove_trash(root, item_id)
             if not exists(parent, name):
                 # Moved before something else failed; or it vanished, and the trash has nothing.
                 is_moved = _is_there(root, (RESERVED, TRASH, item_id, CONTENT))
                 return Held.TRASH if is_moved else None
             raise QuarantineFailed(path, error.strerror or str(error)) from error
         if held is Held.IN_PLACE:
-            _remove_trash(root, item_id)
+            remove_trash(root, item_id)
         return held
 
     def _remake_parent(self, root: Directory, parents: list[str], trash: Directory) -> None:
@@ -338,43 +336,6 @@ class LocalStore:
         if item.held is Held.IN_PLACE:
             return item.location.inside
         return (*self._trash_of(item), CONTENT)
-
-
-def _held_by(inside: tuple[str, ...]) -> tuple[str, ...]:
-    """Turn a path in our own directory into an item's id and what leads on in its content."""
-    match inside:
-        case (first, item_id, third, *below) if (first, third) == (TRASH, CONTENT):
-            return (item_id, *below)
-    return ()
-
-
-def _rename_away(parent: Directory, name: str, trash: Directory) -> Held:
-    try:
-        move(parent, name, trash, CONTENT)
-    except OSError as error:
-        # Another file system (a mount, a container's lower layer) cannot be left by a rename.
-        if error.errno == errno.EXDEV:
-            return Held.IN_PLACE
-        raise
-    return Held.TRASH
-
-
-def _put_back(trash: Directory, parent: Directory, name: str) -> list[str]:
-    """Move an item's content home; return what collided with what lies there now."""
-    if exists(parent, name) and not is_plain_directory(parent.lstat(name)):
-        return [name]
-    try:
-        move(trash, CONTENT, parent, name)
-    except OSError as error:
-        if error.errno not in _COLLISIONS:
-            raise
-    else:
-        return []
-    with trash.open(CONTENT) as content, parent.open(name) as there:
-        collisions = merge(content, there)
-    if not collisions:
-        trash.rmdir(CONTENT)
-    return collisions
 
 
 def _is_there(root: Directory, inside: tuple[str, ...]) -> bool:
@@ -400,19 +361,3 @@ def _remove_if_empty(root: Directory, parents: list[str]) -> None:
         return
     with suppress(OSError, UnsafePlace), descend(root, parents[:-1]) as above:
         above.rmdir(parents[-1])
-
-
-def _remove_trash(root: Directory, item_id: str) -> None:
-    """Remove an item's emptied place in the trash; one that still holds bytes stays."""
-    with suppress(FileNotFoundError, UnsafePlace), descend(root, (RESERVED, TRASH)) as trash:
-        with suppress(OSError):
-            trash.rmdir(item_id)  # had no note
-            return
-        with suppress(FileNotFoundError), descend(trash, [item_id]) as place:
-            if exists(place, CONTENT):
-                return
-            for name in (NOTE, f"{NOTE}.new"):
-                with suppress(FileNotFoundError):
-                    place.unlink(name)
-        with suppress(OSError):
-            trash.rmdir(item_id)
