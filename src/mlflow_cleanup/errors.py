@@ -75,7 +75,8 @@ class TrackingUnwritable(CleanupError):
         self.path, self.detail = path, detail
         super().__init__(
             f"the tracking database {path} let no rows be removed ({detail}); what was told as "
-            "removed is, everything else is as it was. Repair that and start again: it goes on."
+            "removed is, no other row is gone, though its files may be. Repair that and start "
+            "again: it goes on."
         )
 
 
