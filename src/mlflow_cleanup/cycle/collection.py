@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 
 from mlflow_cleanup.act.metadata import Outcome, Result, remove_rows
 from mlflow_cleanup.cycle.candidates import still_at_work
@@ -20,6 +19,7 @@ from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Candidate, Gone, Keep, Kept
@@ -209,7 +209,7 @@ class Collection:
                     gone=row.gone,
                     name=row.name,
                     experiment_id=row.experiment_id,
-                    deleted_at=_date(row.since_ms),
+                    deleted_at=from_ms(row.since_ms),
                 )
                 for text in row.texts
             ]
@@ -363,14 +363,3 @@ def _collected(outcome: Outcome) -> Collected:
     }
     fate = Fate.FAILED if outcome.is_trouble else fates[outcome.result]
     return Collected(outcome.target, fate, outcome.reason)
-
-
-def _date(milliseconds: int | None) -> datetime | None:
-    try:
-        return (
-            None
-            if milliseconds is None
-            else datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-        )
-    except (OverflowError, ValueError, OSError):
-        return None  # a number that is no date says nothing

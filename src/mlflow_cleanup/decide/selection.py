@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mlflow_cleanup.model.deleted import Deleted, Named, Selection
-from mlflow_cleanup.model.target import Target
+from mlflow_cleanup.model.target import DELETED, Target
 from mlflow_cleanup.model.verdict import Gone
 
 UNDATED = "no row says when it was deleted; --older-than counts from when it was first seen so"
@@ -16,7 +16,6 @@ YOUNGER = "it was deleted later than --older-than allows, though its experiment 
 
 DEFAULT_WORKSPACE = "default"
 
-_DELETED = "deleted"
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -74,7 +73,7 @@ def problems(chooser: Chooser, named: Named, rows: Iterable[Deleted]) -> Iterato
             if stage is None:
                 if not selection.tolerates_missing:
                     yield f"there is no {target}"
-            elif stage != _DELETED:
+            elif stage != DELETED:
                 yield f"{target} is not deleted; only what is deleted in MLflow can be removed"
             elif target in too_young:
                 row = too_young[target]

@@ -9,6 +9,16 @@ FOR_EVER = datetime(9999, 1, 1, tzinfo=timezone.utc)
 """Shown for what lies beyond the calendar."""
 
 
+def from_ms(milliseconds: object) -> datetime | None:
+    """Read a time as MLflow stores it (Unix milliseconds, UTC); None where that says nothing."""
+    if not isinstance(milliseconds, int):
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None  # a number that is no date
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """Now, for people and for counting.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 
 from mlflow_cleanup.model.claim import ClaimIndex
 from mlflow_cleanup.model.holding import Holdings
+from mlflow_cleanup.model.moment import from_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,7 @@ class RunRow:
     @property
     def deleted_at(self) -> datetime | None:
         """When it was deleted (UTC), None where that is not known."""
-        try:
-            return (
-                None
-                if self.deleted_ms is None
-                else datetime.fromtimestamp(self.deleted_ms / 1000, timezone.utc)
-            )
-        except (OverflowError, ValueError, OSError):
-            return None  # a number that is no date says nothing about the run
+        return from_ms(self.deleted_ms)
 
     @property
     def is_deleted(self) -> bool:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+DELETED = "deleted"
+"""The lifecycle stage of what may be removed; every other one is a live one."""
+
+FINISHED_JOBS = (2, 3, 4, 5)
+"""SUCCEEDED, FAILED, TIMEOUT and CANCELED, as `mlflow.entities.JobStatus.to_int` writes them."""
+
 
 class TargetKind(str, Enum):
     """The kinds of entity whose rows can be removed."""

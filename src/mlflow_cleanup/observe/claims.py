@@ -26,7 +26,7 @@ from mlflow_cleanup.model.claim import Claim, ClaimIndex, Crowd
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.shape import ARTIFACTS
 from mlflow_cleanup.model.verdict import Gone
-from mlflow_cleanup.observe.members import Members
+from mlflow_cleanup.observe.members import Members, is_live
 from mlflow_cleanup.observe.places import Places, is_plain
 from mlflow_cleanup.observe.schema import Layout, missing_tables
 from mlflow_cleanup.observe.texts import (
@@ -49,7 +49,7 @@ _MEMBER_TABLES = (
 )
 """What an experiment's pin keeps."""
 
-_LIVE = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
+_LIVE = is_live(column("lifecycle_stage"))
 _ID_LENGTH = 32
 """Hexadecimal digits of a run's id."""
 
@@ -193,9 +193,8 @@ class Reader:
 
     def experiments(self) -> Iterator[Claim]:
         """Read the places of live experiments, which hold those of others."""
-        live = func.coalesce(column("lifecycle_stage"), "active") != "deleted"
         for id_, place in self._select(
-            "experiments", "experiment_id", "artifact_location", where=live
+            "experiments", "experiment_id", "artifact_location", where=_LIVE
         ):
             yield self._claim(EntityKind.EXPERIMENT, id_, place)
 
@@ -226,7 +225,7 @@ class Reader:
             .join(data, data.c.dataset_uuid == used.c.source_id)
             .join(by, by.c.run_uuid == used.c.destination_id)
             .where(used.c.source_type == "DATASET")
-            .where(func.coalesce(by.c.lifecycle_stage, "active") != "deleted")
+            .where(is_live(by.c.lifecycle_stage))
         )
         rows = self._connection.execute(query)
         named = [(name, text) for name, source in rows for text in strings(text_of(source))]
@@ -290,7 +289,7 @@ class Reader:
             select(runs.c.run_uuid, runs.c.artifact_uri)
             .select_from(runs)
             .outerjoin(of, of.c.experiment_id == runs.c.experiment_id)
-            .where(func.coalesce(runs.c.lifecycle_stage, "active") != "deleted")
+            .where(is_live(runs.c.lifecycle_stage))
         )
         odd = [id_ for id_, text in self._experiment_places().items() if not is_plain(text)]
         unusual = query.where(case((is_usual, 0), else_=1) == 1)

@@ -10,24 +10,19 @@ from sqlalchemy import ColumnElement, Connection, and_, column, null, select, ta
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.entity import plain
-from mlflow_cleanup.model.target import Target, TargetKind
+from mlflow_cleanup.model.target import DELETED, FINISHED_JOBS, Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members, is_live
 from mlflow_cleanup.observe.schema import Layout
+from mlflow_cleanup.observe.texts import text_or_none
 
 PAGE = 1_000
 """Rows read in one transaction; a writer waits for no more than that."""
 
-_FINISHED = (2, 3, 4, 5)  # SUCCEEDED, FAILED, TIMEOUT, CANCELED: mlflow.entities.JobStatus.to_int
-_DELETED = "deleted"
 _NUMBERED = TargetKind.EXPERIMENT
 _KEYS = {
     TargetKind.RUN: ("runs", "run_uuid"),
     TargetKind.EXPERIMENT: ("experiments", "experiment_id"),
-    TargetKind.LOGGED_MODEL: ("logged_models", "model_id"),
-}
-_IDS = {
-    TargetKind.RUN: ("runs", "run_uuid"),
     TargetKind.LOGGED_MODEL: ("logged_models", "model_id"),
     TargetKind.TRACE: ("trace_info", "request_id"),
 }
@@ -55,7 +50,7 @@ class DeletedReader:
 
     def knows(self, kind: TargetKind, ids: Iterable[str]) -> bool:
         """Tell whether there is a row of any of these runs, logged models or traces."""
-        name, key = _IDS[kind]
+        name, key = _KEYS[kind]
         for some in batches(_askable(ids, kind)):
             if any(self._select(name, (key,), column(key).in_(some))):
                 return True
@@ -64,13 +59,13 @@ class DeletedReader:
     def experiments(self) -> list[Deleted]:
         """Read all deleted experiments."""
         names = ("experiment_id", "name", "last_update_time", "artifact_location")
-        where = and_(column("lifecycle_stage") == _DELETED, self._in_workspace())
+        where = and_(column("lifecycle_stage") == DELETED, self._in_workspace())
         return [
             Deleted(
                 Target(TargetKind.EXPERIMENT, plain(row.experiment_id), _ms(row.last_update_time)),
-                texts=(_text(row.artifact_location),),
+                texts=(text_or_none(row.artifact_location),),
                 since_ms=_ms(row.last_update_time),
-                name=_text(row.name),
+                name=text_or_none(row.name),
                 experiment_id=plain(row.experiment_id),
             )
             for row in self._select("experiments", names, where)
@@ -147,9 +142,9 @@ class DeletedReader:
                     _ms(getattr(row, "last_updated_timestamp_ms", None)),
                 ),
                 gone,
-                (_text(row.artifact_location),),
+                (text_or_none(row.artifact_location),),
                 _ms(getattr(row, "last_updated_timestamp_ms", None)),
-                _text(getattr(row, "name", None)),
+                text_or_none(getattr(row, "name", None)),
                 plain(row.experiment_id),
             )
             for row, gone in Members(self._connection, self._layout).models()
@@ -167,7 +162,7 @@ class DeletedReader:
                 of[id_] = plain(row.experiment_id)
                 known = places.setdefault(id_, ())
                 if row.place:
-                    places[id_] = (*known, _text(row.place))
+                    places[id_] = (*known, text_or_none(row.place))
         return [
             Deleted(
                 Target(TargetKind.TRACE, id_),
@@ -182,7 +177,7 @@ class DeletedReader:
         """Read the finished jobs, all or those of the given ids."""
         if not self._layout.has("jobs", "id", "status"):
             return []
-        is_finished = and_(column("status").in_(_FINISHED), self._in_workspace("jobs"))
+        is_finished = and_(column("status").in_(FINISHED_JOBS), self._in_workspace("jobs"))
         conditions = (
             [is_finished]
             if ids is None
@@ -192,7 +187,7 @@ class DeletedReader:
             Deleted(
                 Target(TargetKind.JOB, plain(row.id)),
                 since_ms=_ms(row.creation_time),
-                name=_text(row.job_name),
+                name=text_or_none(row.job_name),
             )
             for where in conditions
             for row in self._select("jobs", ("id", "creation_time", "job_name"), where)
@@ -202,7 +197,7 @@ class DeletedReader:
         names = ("rowid", "run_uuid", "experiment_id", "artifact_uri", "name", "deleted_time")
         optional = [self._optional("runs", name) for name in names[4:]]
         wanted = [*map(column, names[:4]), *optional]
-        is_deleted = column("lifecycle_stage") == _DELETED
+        is_deleted = column("lifecycle_stage") == DELETED
         return select(*wanted).select_from(table("runs")).where(is_deleted, where)
 
     def _in_workspace(self, name: str = "experiments") -> ColumnElement[bool]:
@@ -248,15 +243,11 @@ def _run(row: Row) -> Deleted:
     return Deleted(
         Target(TargetKind.RUN, plain(row.run_uuid), _ms(row.deleted_time)),
         Gone.DELETED,
-        (_text(row.artifact_uri),),
+        (text_or_none(row.artifact_uri),),
         _ms(row.deleted_time),
-        _text(row.name),
+        text_or_none(row.name),
         plain(row.experiment_id),
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _ms(value: object) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from itertools import chain
 from typing import Any
 
@@ -12,9 +11,11 @@ from sqlalchemy import ColumnElement, Connection, column, inspect, select, table
 
 from mlflow_cleanup.model.entity import Entity, EntityKind, plain
 from mlflow_cleanup.model.holding import Holding, Holdings
+from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.schema import Layout
+from mlflow_cleanup.observe.texts import text_or_none
 
 _DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
 
@@ -56,11 +57,11 @@ class _Reader:
         for row in self._rows("runs", names, where):
             yield Holding(
                 Entity(EntityKind.RUN, plain(row["run_uuid"])),
-                _text(row["artifact_uri"]),
+                text_or_none(row["artifact_uri"]),
                 Gone.DELETED,
-                _text(row["name"]),
+                text_or_none(row["name"]),
                 plain(row["experiment_id"]),
-                _date(row["deleted_time"]),
+                from_ms(row["deleted_time"]),
             )
 
     def models(self) -> Iterator[Holding]:
@@ -69,17 +70,17 @@ class _Reader:
                 deleted_ms = getattr(row, "last_updated_timestamp_ms", None)
                 yield Holding(
                     Entity(EntityKind.LOGGED_MODEL, plain(row.model_id)),
-                    _text(row.artifact_location),
+                    text_or_none(row.artifact_location),
                     gone,
-                    _text(getattr(row, "name", None)),
+                    text_or_none(getattr(row, "name", None)),
                     plain(row.experiment_id),
-                    _date(deleted_ms) if gone is Gone.MODEL_DELETED else None,
+                    from_ms(deleted_ms) if gone is Gone.MODEL_DELETED else None,
                 )
 
     def versions(self) -> Iterator[Holding]:
         where = column("current_stage") == _DELETED_STAGE
         for row in self._rows("model_versions", ("name", "version", "storage_location"), where):
-            place = _text(row["storage_location"])
+            place = text_or_none(row["storage_location"])
             if place:
                 label = plain(f"{row['name']} version {row['version']}")
                 yield Holding(Entity(EntityKind.MODEL_VERSION, label), place, Gone.VERSION_DELETED)
@@ -89,14 +90,14 @@ class _Reader:
             if gone is not None and row.place:
                 yield Holding(
                     Entity(EntityKind.TRACE, plain(row.request_id)),
-                    _text(row.place),
+                    text_or_none(row.place),
                     gone,
                     experiment_id=plain(row.experiment_id),
                 )
 
     def experiments(self) -> Iterator[str]:
         for row in self._rows("experiments", ("artifact_location",)):
-            if place := _text(row["artifact_location"]):
+            if place := text_or_none(row["artifact_location"]):
                 yield place
 
     def _rows(
@@ -123,18 +124,3 @@ def _unknown_columns(connection: Connection) -> list[str]:
         for name, item in found
         if _PLACE_COLUMN.search(item) and (name, item) not in _KNOWN_PLACES
     )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _date(milliseconds: object) -> datetime | None:
-    try:
-        return (
-            datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
-            if isinstance(milliseconds, int)
-            else None
-        )
-    except (OverflowError, ValueError, OSError):
-        return None  # a number that is no date says nothing

@@ -15,6 +15,11 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def text_or_none(value: object) -> str | None:
+    """Read a column that should hold text; what does not is as good as NULL."""
+    return value if isinstance(value, str) else None
+
+
 def reference(text: str) -> tuple[str, str, str]:
     """Split `runs:/<id>/<path>` or `models:/<id>` into scheme, id and path; else all empty."""
     for scheme in (OF_RUN, OF_MODEL):

@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     column,
     create_engine,
-    func,
     null,
     select,
     table,
@@ -221,7 +220,7 @@ def _schema_count(connection: Connection) -> int:
 def _heads(connection: Connection) -> Heads:
     deleted = _ids(connection, column("lifecycle_stage") == "deleted")
     # Whatever is not called deleted counts as active, an unknown or missing stage too.
-    active = _ids(connection, func.coalesce(column("lifecycle_stage"), "active") != "deleted")
+    active = _ids(connection, is_live(column("lifecycle_stage")))
     return Heads(active=active, deleted=deleted)
 
 

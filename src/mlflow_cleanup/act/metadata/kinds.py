@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, FromClause, and_, column, exists, literal, select, table
 
-from mlflow_cleanup.act.metadata.targets import TargetKind
+from mlflow_cleanup.model.target import DELETED, FINISHED_JOBS, TargetKind
 
-DELETED = "deleted"
-_FINISHED = (2, 3, 4, 5)  # SUCCEEDED, FAILED, TIMEOUT, CANCELED: mlflow.entities.JobStatus.to_int
 LARGEST = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -51,7 +49,7 @@ def _is_deleted(rows: FromClause) -> ColumnElement[bool]:
 
 
 def _is_finished(rows: FromClause) -> ColumnElement[bool]:
-    return rows.c.status.in_(_FINISHED)
+    return rows.c.status.in_(FINISHED_JOBS)
 
 
 def _has_deleted_experiment(rows: FromClause) -> ColumnElement[bool]:

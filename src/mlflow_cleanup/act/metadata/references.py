@@ -14,7 +14,7 @@ from enum import Enum
 
 from sqlalchemy import ColumnElement, FromClause, and_, column, exists, literal, not_, select, table
 
-from mlflow_cleanup.act.metadata.kinds import DELETED
+from mlflow_cleanup.model.target import DELETED
 
 
 class Action(Enum):
