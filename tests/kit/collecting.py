@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ KEYS = {
     "experiment": ("experiments", "experiment_id"),
     "job": ("jobs", "id"),
 }
+
+
+def seen_world(directory: Path) -> Iterator[World]:
+    """Make a world with no retention, seen once already, with one live run; close it at last."""
+    made = World.make(directory / "home", retention=timedelta(0))
+    made.run({"large": 1_000})
+    made.cycle()
+    yield made
+    made.close()
 
 
 def nothing() -> None:

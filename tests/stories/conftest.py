@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.world import World
+from tests.kit.world import Run, World
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +22,12 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.cycle()
     yield made
     made.close()
+
+
+@pytest.fixture
+def deleted(world: World) -> Run:
+    """A run of 10 bytes that is deleted, and that no cycle has seen as such."""
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    return run

@@ -20,6 +20,7 @@ from tests.kit.collecting import (
     is_gone,
     is_whole,
     rows,
+    seen_world,
     shown,
     trashed_bytes,
 )
@@ -33,20 +34,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world with an empty tracking database and no retention, seen once already."""
-    made = World.make(tmp_path / "home", retention=AT_ONCE)
-    made.run({"large": 1_000})
-    made.cycle()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def deleted(world: World) -> Run:
-    """A run of 10 bytes that is deleted, and that no cycle has seen as such."""
-    run = world.run()
-    world.cycle()
-    world.delete(run)
-    return run
+    yield from seen_world(tmp_path)
 
 
 class TestChangedMeanwhile:

@@ -24,6 +24,7 @@ from tests.kit.collecting import (
     job,
     model,
     rows,
+    seen_world,
     shown,
     trace,
 )
@@ -38,11 +39,7 @@ DEAD = "7"
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world with an empty tracking database and no retention, seen once already."""
-    made = World.make(tmp_path / "home", retention=AT_ONCE)
-    made.run({"large": 1_000})
-    made.cycle()
-    yield made
-    made.close()
+    yield from seen_world(tmp_path)
 
 
 @pytest.fixture

@@ -20,15 +20,6 @@ from tests.kit.world import Run, World, tree
 MARKER = ".mlflow-cleanup/owner.json"
 
 
-@pytest.fixture
-def deleted(world: World) -> Run:
-    """A run of 10 bytes that is deleted, and not cleaned up yet."""
-    run = world.run()
-    world.cycle()
-    world.delete(run)
-    return run
-
-
 def unplug(world: World, how: str) -> Path:
     """Make the root unreachable; returns where its content is meanwhile."""
     aside = world.home / "aside"
