@@ -115,11 +115,9 @@ def _measured(item: Item, ends: float, tools: Tools) -> Item:
 def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStores) -> Taken:
     """Move one item away; what did not need to, or could not, is an outcome at once."""
     tools = stores.tools
-    note = {"entity": str(item.entity), "origin": item.location.path, "reason": item.reason}
-    is_held = bool(tools.retention)  # what goes at once is not looked for without the ledger
     try:
         store = stores.of(item.location.root)
-        held = store.quarantine(item.location, item.id, note if is_held else None)
+        held = store.quarantine(item.location, item.id, _note_of(item) if tools.retention else None)
     except (NoRoot, ForeignOwner) as error:
         left = replace(item, state=ItemState.ABANDONED, error=str(error))
         outcomes.add(left, None)
@@ -145,6 +143,11 @@ def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStore
         quarantined_s=now.aged_s,
     )
     return Taken(step, moved)
+
+
+def _note_of(item: Item) -> dict[str, str]:
+    """Say where it came from; what goes at once needs none, as nobody looks for it later."""
+    return {"entity": str(item.entity), "origin": item.location.path, "reason": item.reason}
 
 
 def _take_down_failure(item: Item, error: str, outcomes: Outcomes, tools: Tools) -> Item:

@@ -13,6 +13,7 @@ from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.location import Misread, Unplaced, is_proxied, place
 from mlflow_cleanup.model.target import TargetKind
 from mlflow_cleanup.observe.places import slashed
+from mlflow_cleanup.observe.tracking import TrackingDatabase
 
 _LOOKED_AT = 2_000
 """Entries of a directory among which one of ours is looked for: any will do."""
@@ -40,6 +41,8 @@ def with_named_roots(settings: Settings) -> Settings:
                 found[root] = None
     finally:
         workplace.close()
+    if not found:
+        return settings
     return replace(settings, roots=(*settings.roots, *_ours(settings, found)))
 
 
@@ -92,11 +95,8 @@ def _is_ours(workplace: Workplace, root: str) -> bool:
 
 def has_proxied(settings: Settings) -> bool:
     """Tell whether any experiment's artifacts go through the server's proxy."""
-    workplace = Workplace.to_read(settings)
-    try:
-        return any(is_proxied(text) for _, text in workplace.tracking.experiments())
-    finally:
-        workplace.close()
+    experiments = TrackingDatabase(settings.database).experiments()
+    return any(is_proxied(text) for _, text in experiments)
 
 
 def _can_be_one(root: str) -> bool:

@@ -30,10 +30,7 @@ class Sightings:
     def first_seen(self) -> dict[Spot, float]:
         """Return every place that was unclaimed in the last full cycle, and since when."""
         rows = self._file.connection.execute("SELECT root, inside, first_s FROM sightings")
-        return {
-            (to_text(row[0]) or "", tuple((to_text(row[1]) or "").split("/"))): row[2]
-            for row in rows
-        }
+        return {(to_text(row[0]) or "", _inside(row[1])): row[2] for row in rows}
 
     def note(
         self, unclaimed: Mapping[str, Collection[tuple[str, ...]]], now: Moment, made_at: datetime
@@ -49,8 +46,11 @@ class Sightings:
                 self._replace(connection, root, places, now.awake_s if is_newest else None)
 
     def since_when(self, name: str) -> dict[tuple[str, ...], float]:
-        """Return what was noted under a name that is no root, and since when."""
-        return {spot[1]: first_s for spot, first_s in self.first_seen().items() if spot[0] == name}
+        """Return what was noted under a root, or a name that is none, and since when."""
+        rows = self._file.connection.execute(
+            "SELECT inside, first_s FROM sightings WHERE root = ?", (to_blob(name),)
+        )
+        return {_inside(row[0]): row[1] for row in rows}
 
     def note_other(self, name: str, things: Collection[tuple[str, ...]], now: Moment) -> None:
         """Take down the whole of something else that is seen now, under a name that is no root."""
@@ -94,6 +94,10 @@ class Sightings:
             "INSERT OR REPLACE INTO facts VALUES (?, ?)", (_SIGHTED, newest.isoformat())
         )
         return last <= made_at
+
+
+def _inside(blob: bytes) -> tuple[str, ...]:
+    return tuple((to_text(blob) or "").split("/"))
 
 
 class Pin(NamedTuple):

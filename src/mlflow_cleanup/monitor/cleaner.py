@@ -187,10 +187,10 @@ class Cleaner(threading.Thread):
 
     def _remove_rows(self, scope: Scope) -> None:
         """Remove the rows of what was purged, where that is wanted; paced, and left for a call."""
-        items = self._workplace.ledger.items
-        purged = items.count().get(ItemState.PURGED)
-        is_news = purged is not None and purged != self._rows_removed_for
-        if not self._settings.purge_metadata or scope is not Scope.EVERYTHING or not is_news:
+        if not self._settings.purge_metadata or scope is not Scope.EVERYTHING:
+            return
+        purged = self._workplace.ledger.items.count().get(ItemState.PURGED)
+        if purged is None or purged == self._rows_removed_for:
             return
         sight, tools = self._cycle.learn()
         selection = Selection(older_than=self._settings.retention, tolerates_missing=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -265,7 +266,7 @@ class Reader:
 
         Each with one of its runs.
         """
-        places = self._experiment_places()
+        places = self._experiment_places
         some: ColumnElement[Any] = func.min(column("run_uuid"))
         query = select(column("experiment_id"), some).select_from(table("runs"))
         for id_, run_id in self._connection.execute(
@@ -291,7 +292,7 @@ class Reader:
             .outerjoin(of, of.c.experiment_id == runs.c.experiment_id)
             .where(is_live(runs.c.lifecycle_stage))
         )
-        odd = [id_ for id_, text in self._experiment_places().items() if not is_plain(text)]
+        odd = [id_ for id_, text in self._experiment_places.items() if not is_plain(text)]
         unusual = query.where(case((is_usual, 0), else_=1) == 1)
         elsewhere = [query.where(is_usual, runs.c.experiment_id.in_(some)) for some in batches(odd)]
         for one in (unusual, *elsewhere):
@@ -299,6 +300,7 @@ class Reader:
                 for id_, uri in some:
                     yield self._claim(EntityKind.RUN, id_, uri)
 
+    @cached_property
     def _experiment_places(self) -> dict[str, str]:
         rows = self._select("experiments", "experiment_id", "artifact_location")
         return {str(id_): place for id_, place in rows if isinstance(place, str)}

@@ -135,18 +135,7 @@ class DeletedReader:
         """Read the logged models that are deleted, or left with their experiment."""
         within = self._experiments_within()
         return [
-            Deleted(
-                Target(
-                    TargetKind.LOGGED_MODEL,
-                    plain(row.model_id),
-                    _ms(getattr(row, "last_updated_timestamp_ms", None)),
-                ),
-                gone,
-                (text_or_none(row.artifact_location),),
-                _ms(getattr(row, "last_updated_timestamp_ms", None)),
-                text_or_none(getattr(row, "name", None)),
-                plain(row.experiment_id),
-            )
+            _model(row, gone)
             for row, gone in Members(self._connection, self._layout).models()
             if gone in (Gone.MODEL_DELETED, Gone.EXPERIMENT_DELETED)
             and (within is None or plain(row.experiment_id) in within)
@@ -246,6 +235,18 @@ def _run(row: Row) -> Deleted:
         (text_or_none(row.artifact_uri),),
         _ms(row.deleted_time),
         text_or_none(row.name),
+        plain(row.experiment_id),
+    )
+
+
+def _model(row: Row, gone: Gone) -> Deleted:
+    updated_ms = _ms(getattr(row, "last_updated_timestamp_ms", None))
+    return Deleted(
+        Target(TargetKind.LOGGED_MODEL, plain(row.model_id), updated_ms),
+        gone,
+        (text_or_none(row.artifact_location),),
+        updated_ms,
+        text_or_none(getattr(row, "name", None)),
         plain(row.experiment_id),
     )
 
