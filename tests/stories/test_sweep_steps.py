@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.act.quarantine import BATCH
 from mlflow_cleanup.cycle.sweep import look
+from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW
 from mlflow_cleanup.errors import BadUsage, SweepRefused
 from mlflow_cleanup.ledger.known import RunState
-from mlflow_cleanup.model.plan import Step, SweepPlan, Terms
+from mlflow_cleanup.model.plan import Step, StepResult, SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Gone, Kept
+from tests.kit.faults import before
 from tests.kit.world import Run, World
 
 LOST = "f" * 32
@@ -464,3 +469,26 @@ def test_plan_that_names_a_place_twice_is_not_begun(world: World) -> None:
 
     assert world.bytes_at(run) == 10
     assert len(world.carry_out(plan)) == 1
+
+
+def test_root_where_ten_fail_in_a_row_is_left(stocked: World) -> None:
+    """Whatever works after them: the batch in hand is settled, the rest waits for the next time."""
+    runs = [stocked.run({"a": 10}) for _ in range(BATCH + 5)]
+    stocked.cycle()
+    stocked.delete(*runs)
+    tried: list[object] = []
+
+    def fail_at_first(*what: object, **_: object) -> None:
+        tried.append(what)
+        if len(tried) <= FAILURES_IN_A_ROW:
+            raise OSError(errno.EIO, "telling")
+
+    with before("rename", fail_at_first):
+        steps = stocked.sweep()
+
+    assert Counter(step.result for step in steps) == {
+        StepResult.FAILED: FAILURES_IN_A_ROW + 5,
+        StepResult.QUARANTINED: BATCH - FAILURES_IN_A_ROW,
+    }
+    assert [step.detail for step in steps[-5:]] == [Kept.FAILING.value] * 5
+    assert stocked.bytes_at(runs[-1]) == 10

@@ -177,14 +177,14 @@ def take_places(judged: Sequence[Judged], tools: Tools, *, purges: bool) -> Iter
     """
     for root in dict.fromkeys(item.place.root for item in judged):
         here = [item for item in judged if item.place.root == root]
-        failing = done = 0
-        while done < len(here) and failing < FAILURES_IN_A_ROW and tools.keep_going():
+        failing = most = done = 0
+        while done < len(here) and most < FAILURES_IN_A_ROW and tools.keep_going():
             batch = here[done : done + BATCH]
             for step in _take_batch(batch, tools, purges=purges):
                 failing = failing + 1 if step.result is StepResult.FAILED else 0
-                done += 1
+                most, done = max(most, failing), done + 1
                 yield step
-        if failing >= FAILURES_IN_A_ROW:
+        if most >= FAILURES_IN_A_ROW:
             yield from (Step(item, StepResult.FAILED, Kept.FAILING.value) for item in here[done:])
 
 
