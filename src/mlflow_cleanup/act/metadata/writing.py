@@ -166,15 +166,31 @@ class Writer:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Within a batch: take back what is done inside, and only that, if it fails."""
+        """Within a batch: take back what is done inside, and only that, if it fails.
+
+        Raises TrackingUnwritable when the whole batch was taken back, as by RAISE(ROLLBACK).
+        """
+        self._expect_batch("it is not known by what")
         self._run("SAVEPOINT attempt")
         try:
             yield
+        except Exception as error:
+            self._expect_batch(str(error))
+            self._take_back()
+            raise
         except BaseException:
             if self._is_open:
-                self._run("ROLLBACK TO attempt")
-                self._run("RELEASE attempt")
+                self._take_back()
             raise
+        self._run("RELEASE attempt")
+
+    def _expect_batch(self, what: str) -> None:
+        """What came after would be kept at once, statement by statement."""
+        if not self._is_open:
+            raise TrackingUnwritable(self.path, f"the whole transaction was taken back: {what}")
+
+    def _take_back(self) -> None:
+        self._run("ROLLBACK TO attempt")
         self._run("RELEASE attempt")
 
     def changes_of_others(self) -> int:
