@@ -140,8 +140,11 @@ class Staying:
             )
             if not held:
                 return
+            known = len(self._stays)
             for id_, some in going.items():
                 for target in filter(held.__contains__, some):
                     is_experiment = target.kind is TargetKind.EXPERIMENT
                     why = held[target] if is_experiment else f"{target} in it: {held[target]}"
                     self._stays.setdefault(id_, why)
+            if len(self._stays) == known:
+                return
