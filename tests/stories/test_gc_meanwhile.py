@@ -67,11 +67,36 @@ class TestChangedMeanwhile:
         assert is_whole(world, deleted)
 
     def test_restored_between_files_and_row(self, world: World, deleted: Run) -> None:
-        """The files are gone by then; the last statement asks once more, so the row stays."""
+        """The files are gone by then; the row stays, and that is told as the failure that it is."""
         told = collect(world, before_rows=lambda: world.undelete(deleted))
-        assert told.fates(deleted) == [KEPT]
+        assert told.fates(deleted) == [FAILED]
         assert has_row(world, deleted)
-        assert "restored" in told.why(deleted)
+        assert told.why(deleted) == "restored in MLflow after its files were removed"
+
+    def test_restored_without_files_is_no_failure(self, world: World) -> None:
+        """It has lost nothing."""
+        bare = world.run({})
+        world.delete(bare)
+        told = collect(world, before_rows=lambda: world.undelete(bare))
+        assert told.fates(bare) == [KEPT]
+        assert "restored" in told.why(bare)
+        assert has_row(world, bare)
+
+    def test_rows_go_right_after_the_files_of_their_page(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While later pages are taken, no earlier run can be restored without its files."""
+        monkeypatch.setattr("mlflow_cleanup.observe.deleted.PAGE", 3)
+        runs = [world.run() for _ in range(9)]
+        world.delete(*runs)
+        seen: list[tuple[int, int]] = []
+
+        def look() -> None:
+            whole = sum(is_whole(world, run) for run in runs)
+            seen.append((sum(rows(world, *runs)), whole))
+
+        assert collect(world, before_rows=look).fates(*runs) == [REMOVED] * 9
+        assert seen == [(9, 6), (6, 3), (3, 0)]
 
     def test_restored_and_deleted_again_between_files_and_row(
         self, world: World, deleted: Run

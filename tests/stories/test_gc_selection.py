@@ -239,21 +239,36 @@ class TestDeletedExperiment:
         assert world.bytes_at(place) == 10
 
     def test_restored_between_files_and_rows(self, world: World, inside: Run) -> None:
-        """No row goes of what is not deleted any more."""
-        model(world, "m-1", experiment=DEAD)
-        trace(world, "tr-1", experiment=DEAD)
+        """No row goes of what is not deleted any more, nor its files if they were there yet."""
+        places = [model(world, "m-1", experiment=DEAD), trace(world, "tr-1", experiment=DEAD)]
 
         def restore() -> None:
             world.db.execute("UPDATE experiments SET lifecycle_stage = 'active'")
             world.undelete(inside)
 
-        told = collect(world, before_rows=restore, of="tr-1")
+        told = collect(world, before_rows=restore, of=inside.id)
         assert REMOVED not in told.every_fate.values()
+        assert told.fates(inside) == [FAILED]
         assert rows(world, inside) == [True]
-        assert world.files_at(world.root / DEAD) == {}
+        assert [world.bytes_at(place) for place in places] == [10, 10]
         assert has_row(world, "m-1", "logged model")
         assert has_row(world, "tr-1", "trace")
         assert has_experiment(world)
+
+    @pytest.mark.parametrize("what", ["m-1", "tr-1"])
+    def test_restored_when_what_left_with_it_has_no_files(self, world: World, what: str) -> None:
+        """What cannot be had back is told as the failure that it is."""
+        deleted_experiment(world, DEAD)
+        make = model if what == "m-1" else trace
+        make(world, what, experiment=DEAD)
+
+        def restore() -> None:
+            world.db.execute("UPDATE experiments SET lifecycle_stage = 'active'")
+
+        told = collect(world, before_rows=restore, of=what)
+        assert told.fates(what, DEAD) == [FAILED, KEPT]
+        assert "after its files were removed" in told.why(what)
+        assert has_row(world, what, "logged model" if what == "m-1" else "trace")
 
     def test_given_up_for_good_it_is_no_other_database(self, world: World, inside: Run) -> None:
         """The oldest experiments are by what a database is recognised; all of them may go."""

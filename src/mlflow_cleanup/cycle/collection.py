@@ -5,41 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlflow_cleanup.act.metadata import Outcome, Result, remove_rows
-from mlflow_cleanup.cycle.candidates import still_at_work
+from mlflow_cleanup.act.metadata import CHANGED, Outcome, Result, remove_rows
 from mlflow_cleanup.cycle.doubts import Doubts
+from mlflow_cleanup.cycle.judging import ENTITIES, Considered, RowJudge, Trashed
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.staying import Staying
 from mlflow_cleanup.cycle.survey import released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.errors import CleanupError, DatabaseBusy
-from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
-from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.item import Item, ItemState, Size
+from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.location import Location
-from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.plan import Judged, Step, StepResult, SweepPlan, digest_of
 from mlflow_cleanup.model.target import Target, TargetKind
-from mlflow_cleanup.model.verdict import Candidate, Gone, Keep, Kept
-
-_ENTITIES = {
-    TargetKind.RUN: EntityKind.RUN,
-    TargetKind.LOGGED_MODEL: EntityKind.LOGGED_MODEL,
-    TargetKind.TRACE: EntityKind.TRACE,
-    TargetKind.EXPERIMENT: EntityKind.EXPERIMENT,
-}
-_ON_PURPOSE = (
-    Kept.ACTIVE,
-    Kept.LIVE_CLAIM,
-    Kept.PINNED,
-    Kept.STILL_WRITING,
-    Kept.RELEASED,
-)
-"""Reasons to keep something that are no failure."""
-
-_HELD = tuple(dict.fromkeys((*HELD, *OPEN)))
+from mlflow_cleanup.model.verdict import Gone, Keep
 
 _EMPTIED = ("models", "traces")
 """What MLflow makes in an experiment's directory beside its runs."""
@@ -50,18 +31,13 @@ as it is due; yields what became of each place."""
 
 Tell = Callable[[Collected], None]
 
+RESTORED_EMPTY = "restored in MLflow after its files were removed"
 
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """One row with its judged places.
-
-    `stays` says why nothing of it may go, and `fate` how that counts.
-    """
-
-    row: Deleted
-    places: tuple[Judged, ...] = ()
-    stays: str | None = None
-    fate: Fate = Fate.KEPT
+_FATES = {
+    Result.REMOVED: Fate.REMOVED,
+    Result.KEPT: Fate.KEPT,
+    Result.ABSENT: Fate.ABSENT,
+}
 
 
 @dataclass(slots=True)
@@ -78,62 +54,64 @@ class Collection:
     only_purged: bool = False
     busy: Callable[[DatabaseBusy], object] = lambda _: None
     doubts: Doubts = field(init=False)
-    _experiments: dict[str, str | None] = field(init=False, default_factory=dict)
-    _staying: dict[str, str] = field(init=False, default_factory=dict)
-    """Experiments in which something stays, and so do they, with what left only with them."""
+    _judge: RowJudge = field(init=False)
+    _staying: Staying = field(init=False)
+    _held_for_now: list[Deleted] = field(init=False, default_factory=list)
+    """Runs whose rows something holds that may yet go, with the experiment that they are in."""
 
     def __post_init__(self) -> None:
         self.doubts = Doubts(self.workplace)
+        left_alone = released(self.workplace).ids - self.selected.named_ids
+        self._judge = RowJudge(self.workplace, self.sight, left_alone)
+        self._staying = Staying(self.workplace, self._judge, self.selected)
 
-    def considered(self) -> Iterator[list[Considered]]:
-        """Judge everything that was selected, page by page; changes nothing."""
-        left_alone = dict.fromkeys(
-            released(self.workplace).ids - self.selected.named_ids, Keep(Kept.RELEASED)
-        )
-        self._staying = self.selected.kept_experiments
+    def considered(self, *, takes_bytes: bool = True) -> Iterator[list[Considered]]:
+        """Judge everything that was selected, page by page; changes nothing.
+
+        Which experiments stay is worked out before; `takes_bytes`: files are to go as well.
+        """
+        if not self.only_purged:
+            self._staying.work_out(takes_bytes=takes_bytes)
+        was_asked = False
         for page in self.selected.pages():
+            if not self._keeps_going():
+                return
+            if not was_asked and any(row.gone is Gone.EXPERIMENT_DELETED for row in page.chosen):
+                was_asked = True
+                self._staying.look_again()  # the runs may have taken hours
             if self.only_purged:
-                yield list(self._consider(self._purged(page.chosen), left_alone))
+                yield self._judge.consider(self._purged(page.chosen))
                 continue
             left = (Considered(row, stays=why) for row, why in page.left)
-            found = [*self._consider(page.chosen, left_alone), *left]
-            self._keep_experiments_of(one.row for one in found if one.stays is not None)
-            yield [self._kept_with_its_experiment(one) for one in found]
-
-    def _keep_experiments_of(self, rows: Iterable[Deleted]) -> None:
-        for row in rows:
-            if row.experiment_id is not None:
-                self._staying.setdefault(row.experiment_id, f"{row.target} in it stays")
-
-    def _kept_with_its_experiment(self, one: Considered) -> Considered:
-        """Keep what is not deleted itself: who restores the experiment finds it there."""
-        why = self._staying.get(one.row.experiment_id or "")
-        is_active = one.row.gone in (None, Gone.EXPERIMENT_DELETED)
-        if one.stays is not None or why is None or not is_active:
-            return one
-        is_experiment = one.row.target.kind is TargetKind.EXPERIMENT
-        return replace(one, stays=why if is_experiment else f"its experiment stays: {why}")
+            found = [*self._judge.consider(page.chosen), *left]
+            self._staying.learn(one.row for one in found if one.stays is not None)
+            yield [self._staying.applied_to(one) for one in found]
 
     def remove(self, tell: Tell, take: Take | None, *, with_rows: bool = True) -> None:
         """Remove the bytes (`take`; None: no bytes) and then the rows of all that may go.
 
-        Raises what a cycle raises, DatabaseMissing and TrackingUnwritable.
+        The rows of a page go right after its files, so that hardly anybody who restores a run
+        meanwhile finds an empty one. Raises what a cycle raises, DatabaseMissing and
+        TrackingUnwritable.
         """
-        going = self._without_bytes(tell, take)
-        if not with_rows:
-            for row in going:
+        for page in self.considered(takes_bytes=take is not None):
+            for one in page:
+                if one.stays is not None:
+                    tell(Collected(one.row.target, one.fate, one.stays))
+            going = [one for one in page if one.stays is None]
+            failed = self._take(going, take) if take is not None else {}
+            if not self._keeps_going():
+                return
+            bare = list(self._without_bytes(going, failed, tell))
+            if with_rows:
+                self._remove_rows(bare, tell)
+                continue
+            for row in bare:
                 if row.gone is not None:
                     tell(Collected(row.target, Fate.FILES_REMOVED))
-            return
-        for outcome in remove_rows(
-            self.workplace.settings.database,
-            (row.target for row in going),
-            keep_going=self._keeps_going,
-            tell=self.busy,
-        ):
-            if outcome.result is Result.REMOVED and outcome.target.kind is TargetKind.EXPERIMENT:
-                self._remove_directory(outcome.target.id)
-            tell(_collected(outcome))
+        if self._keeps_going():
+            self._remove_held(tell)
+            self.selected.remember()
 
     def plan(self) -> tuple[SweepPlan, list[Considered]]:
         """Show what `remove` would do: the places that would go, measured, and every row."""
@@ -173,91 +151,90 @@ class Collection:
         found = {row.target.id: row for row in rows if row.gone is not None}
         purged = self.workplace.ledger.items.of(found, ItemState.PURGED)
         ids = {(item.entity.kind, item.entity.id) for item in purged}
-        return [row for row in found.values() if (_ENTITIES[row.target.kind], row.target.id) in ids]
+        return [row for row in found.values() if (ENTITIES[row.target.kind], row.target.id) in ids]
 
     def _keeps_going(self) -> bool:
         return self.workplace.unhurried()
 
-    def _consider(
-        self, rows: Sequence[Deleted], left_alone: Mapping[str, Keep]
-    ) -> Iterator[Considered]:
-        found = self._candidates(rows)
-        pinned = self.sight.ground.claims.pinned
-        pinned_here = {pin.target for pin in self.workplace.ledger.pins.all()}
-        for row in rows:
-            judged = tuple(Judged(one, self.sight.judge(one)) for one in found.get(row.target, ()))
-            entity = _entity(row.target)
-            kept = [item.verdict for item in judged if isinstance(item.verdict, Keep)]
-            if entity in pinned or row.target.id in pinned_here:
-                kept.insert(0, Keep(Kept.PINNED))
-            elif row.gone is not None and row.target.id in left_alone:
-                kept.append(left_alone[row.target.id])
-            if kept:
-                fate = Fate.KEPT if kept[0].reason in _ON_PURPOSE else Fate.FAILED
-                yield Considered(row, judged, str(kept[0]), fate)
-            else:
-                yield Considered(row, judged)
-
-    def _candidates(self, rows: Iterable[Deleted]) -> dict[Target, list[Candidate]]:
-        """Make a candidate of every place, marked where a process may still be writing to it."""
-        places = self.workplace.places()
-        found = {
-            row.target: [
-                Candidate(
-                    entity=Entity(_ENTITIES[row.target.kind], row.target.id),
-                    place=places.locate(text),
-                    gone=row.gone,
-                    name=row.name,
-                    experiment_id=row.experiment_id,
-                    deleted_at=from_ms(row.since_ms),
-                )
-                for text in row.texts
-            ]
-            for row in rows
-            if row.gone is not None
-        }
-        every = [candidate for some in found.values() for candidate in some]
-        writing = still_at_work(every, self.workplace, self.sight.now)
-        return {
-            target: [replace(one, still_writing=one in writing) for one in some]
-            for target, some in found.items()
-        }
-
-    def _without_bytes(self, tell: Tell, take: Take | None) -> Iterator[Deleted]:
-        """Take the bytes, page by page; yields what has none any more, as far as can be seen."""
-        for page in self.considered():
-            if not self._keeps_going():
-                return
-            going = [one for one in page if one.stays is None]
-            for one in page:
-                if one.stays is not None:
-                    tell(Collected(one.row.target, one.fate, one.stays))
-            failed = self._take(going, take) if take is not None else {}
-            if not self._keeps_going():
-                return
-            held, around = self._held(going), self.workplace.ledger.items.paths(*_HELD)
-            for one in going:
-                why = (
-                    failed.get(one.row.target)
-                    or self._in_trash(one, held, around)
-                    or self._still_there(one)
-                )
-                if why is not None:
-                    if why.fate is not Fate.HELD:  # what is held may be restored with all the rest
-                        self._keep_experiments_of([one.row])
-                    tell(why)
-                    continue
-                if one.row.target.kind is TargetKind.EXPERIMENT:
-                    self._experiments[one.row.target.id] = one.row.texts[0]
+    def _without_bytes(
+        self, going: Sequence[Considered], failed: Mapping[Target, Collected], tell: Tell
+    ) -> Iterator[Deleted]:
+        """Yield what has no bytes any more, as far as can be seen; tells of the others."""
+        trashed = Trashed.of(self.workplace, going)
+        for one in going:
+            why = failed.get(one.row.target) or trashed.holding(one)
+            if why is None and one.waits is not None:
+                why = Collected(one.row.target, Fate.KEPT, one.waits)
+            why = why or self._still_there(one)
+            if why is None:
                 yield one.row
-        self.selected.remember()
+                continue
+            if why.fate is not Fate.HELD:  # what is held may be restored with all the rest
+                self._staying.learn([one.row])
+            tell(why)
+
+    def _remove_rows(self, rows: Sequence[Deleted], tell: Tell) -> None:
+        """Remove rows; those of runs that may yet go when others went are left for the end."""
+        if any(row.target.kind is TargetKind.EXPERIMENT for row in rows):
+            self._remove_held(tell)
+        for outcome, row in self._removed(rows):
+            is_run = row.target.kind is TargetKind.RUN
+            is_held = outcome.result is Result.KEPT and not outcome.is_trouble
+            may_go_yet = is_run and is_held and self._staying.goes(row.experiment_id)
+            if may_go_yet and outcome.reason != CHANGED:
+                self._held_for_now.append(row)
+            else:
+                self._settle(outcome, row, tell)
+
+    def _remove_held(self, tell: Tell) -> None:
+        for outcome, row in self._removed(self._held_for_now):
+            self._settle(outcome, row, tell)
+        self._held_for_now = []
+
+    def _removed(self, rows: Sequence[Deleted]) -> Iterator[tuple[Outcome, Deleted]]:
+        if not rows:
+            return
+        known = {row.target: row for row in rows}
+        for outcome in remove_rows(
+            self.workplace.settings.database,
+            known,
+            keep_going=self._keeps_going,
+            tell=self.busy,
+        ):
+            yield outcome, known[outcome.target]
+
+    def _settle(self, outcome: Outcome, row: Deleted, tell: Tell) -> None:
+        """Tell what became of a row, and what follows from that."""
+        if outcome.result is Result.KEPT:
+            self._staying.learn([row])
+        if outcome.result is Result.REMOVED and row.target.kind is TargetKind.EXPERIMENT:
+            self._remove_directory(row)
+        if outcome.reason == CHANGED and self._is_back(row) and self._had_files(row):
+            tell(Collected(row.target, Fate.FAILED, RESTORED_EMPTY))
+            return
+        fate = Fate.FAILED if outcome.is_trouble else _FATES[outcome.result]
+        tell(Collected(row.target, fate, outcome.reason))
+
+    def _is_back(self, row: Deleted) -> bool:
+        """Tell whether MLflow calls something deleted no longer, or what it left with."""
+        target = row.target
+        if row.gone is Gone.EXPERIMENT_DELETED:
+            target = Target(TargetKind.EXPERIMENT, row.experiment_id or "")
+        with self.workplace.tracking.deleted(None) as reader:
+            stages = reader.named([target]).stages
+        return stages.get(Target(target.kind, target.id)) not in (None, "deleted")
+
+    def _had_files(self, row: Deleted) -> bool:
+        items = self.workplace.ledger.items.of([row.target.id], ItemState.PURGED)
+        return any(item.entity.kind is ENTITIES[row.target.kind] for item in items)
 
     def _take(self, going: Sequence[Considered], take: Take) -> dict[Target, Collected]:
         """Have places taken; returns those that would not go."""
         rows = {judged.place: one.row for one in going for judged in one.places}
         places = {judged.place: judged for one in going for judged in one.places}
         there = [judged for place, judged in places.items() if self._exists(place)]
-        ids = [one.row.target.id for one in going if one.row.gone is not None]
+        due = [one.row for one in going if one.waits is None]
+        ids = [row.target.id for row in due if row.gone is not None]
         failed: dict[Target, Collected] = {}
         for step in take(there, ids):
             target = rows[step.judged.place].target
@@ -272,32 +249,6 @@ class Collection:
             return self.workplace.store_of(place.root).exists(place)
         except (CleanupError, OSError):
             return False  # it is looked at once more before its row goes
-
-    def _held(self, going: Iterable[Considered]) -> Mapping[str, Item]:
-        ids = [one.row.target.id for one in going if one.row.gone is not None]
-        items = self.workplace.ledger.items.of(ids, *_HELD)
-        return {item.entity.id: item for item in items}
-
-    def _in_trash(
-        self, one: Considered, held: Mapping[str, Item], around: Mapping[str, str]
-    ) -> Collected | None:
-        """Say why a row stays: the trash holds its bytes, or that inside of which they lay.
-
-        `around` are all places of which the trash holds something.
-        """
-        target = one.row.target
-        if one.row.gone is None:
-            return None
-        if (item := held.get(target.id)) is not None:
-            if item.error:
-                return Collected(target, Fate.FAILED, item.error)
-            return Collected(target, Fate.HELD, f"its files are in the trash, as item {item.id}")
-        for judged in one.places if around else ():
-            for path in _above(judged.place.path):
-                if path in around:
-                    why = f"its files went into the trash with item {around[path]}"
-                    return Collected(target, Fate.HELD, why)
-        return None
 
     def _still_there(self, one: Considered) -> Collected | None:
         """Say why a row stays: its bytes are there, or it cannot be seen that they are not."""
@@ -316,10 +267,10 @@ class Collection:
                 return Collected(target, Fate.FAILED, str(error))
         return None
 
-    def _remove_directory(self, experiment_id: str) -> None:
+    def _remove_directory(self, experiment: Deleted) -> None:
         """Remove a removed experiment's directory, where it is empty and no other's place."""
-        spot = self.workplace.places().holder(self._experiments.get(experiment_id))
-        if spot is None or not spot[1] or spot[1][-1] != experiment_id:
+        spot = self.workplace.places().holder(experiment.texts[0])
+        if spot is None or not spot[1] or spot[1][-1] != experiment.target.id:
             return
         try:
             store = self.workplace.store_of(spot[0])
@@ -341,25 +292,3 @@ def look_only(workplace: Workplace) -> Sight:
             unreachable.add(root)
     sight.unreachable = frozenset(unreachable)
     return sight
-
-
-def _entity(target: Target) -> Entity | None:
-    kind = _ENTITIES.get(target.kind)
-    return None if kind is None else Entity(kind, target.id)
-
-
-def _above(path: str) -> Iterator[str]:
-    """Name a path and every one above it."""
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
-
-
-def _collected(outcome: Outcome) -> Collected:
-    fates = {
-        Result.REMOVED: Fate.REMOVED,
-        Result.KEPT: Fate.KEPT,
-        Result.ABSENT: Fate.ABSENT,
-    }
-    fate = Fate.FAILED if outcome.is_trouble else fates[outcome.result]
-    return Collected(outcome.target, fate, outcome.reason)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.selection import Chooser, problems
@@ -24,6 +26,11 @@ class Page:
 
     chosen: tuple[Deleted, ...]
     left: tuple[tuple[Deleted, str], ...] = ()
+
+
+def _in_pages(rows: list[Deleted]) -> Iterator[list[Deleted]]:
+    for start in range(0, len(rows), PAGE):
+        yield rows[start : start + PAGE]
 
 
 class Selected:
@@ -56,6 +63,7 @@ class Selected:
             **{id_: f"run {run} in it is not deleted" for id_, run in active.items()},
         }
         self._models = models
+        self._traces: list[Deleted] | None = None
         self._experiments = Page(
             tuple(row for row in chosen if row.target.id not in stays),
             tuple((row, stays[row.target.id]) for row in chosen if row.target.id in stays),
@@ -71,16 +79,32 @@ class Selected:
         """Experiments that were chosen and yet stay, with the reason."""
         return {row.target.id: why for row, why in self._experiments.left}
 
+    @property
+    def chosen_experiments(self) -> AbstractSet[str]:
+        """The experiments that were chosen, those that stay too."""
+        return self._chooser.experiments
+
+    def inside(self) -> Iterator[Page]:
+        """Yield what is in the chosen experiments, and these, unless it is known that they stay."""
+        going = {row.target.id for row in self._experiments.chosen}
+        if not going:
+            return
+        for rows in chain(self._models_and_traces(), self._runs()):
+            yield self._page(row for row in rows if row.experiment_id in going)
+        yield replace(self._experiments, left=())
+
     def pages(self) -> Iterator[Page]:
-        """Yield everything selected: runs, logged models, traces, jobs, then experiments."""
+        """Yield everything selected.
+
+        What is deleted itself comes before what left only with its experiment, which stays when
+        any of that does not go; then jobs, and at last, though there are none, the experiments.
+        """
+        for rows in _in_pages(self._models):
+            yield self._page(row for row in rows if row.gone is not Gone.EXPERIMENT_DELETED)
         for rows in self._runs():
             yield self._page(rows)
-        yield self._page(self._models)
-        if self._chooser.experiments:
-            with self._tracking.deleted(self._selection.workspace) as reader:
-                traces = reader.traces()
-            for start in range(0, len(traces), PAGE):
-                yield self._page(traces[start : start + PAGE])
+        for rows in self._models_and_traces():
+            yield self._page(row for row in rows if row.gone is Gone.EXPERIMENT_DELETED)
         if self._selection.takes_jobs:
             with self._tracking.deleted(self._selection.workspace) as reader:
                 jobs = reader.jobs(self._selection.job_ids)
@@ -98,6 +122,15 @@ class Selected:
             places = [(target.kind.value, target.id) for target in self._undated]
             self._ledger.sightings.note_other(_UNDATED, places, self._now)
 
+    def _models_and_traces(self) -> Iterator[list[Deleted]]:
+        yield from _in_pages(self._models)
+        if not self._chooser.experiments:
+            return
+        if self._traces is None:
+            with self._tracking.deleted(self._selection.workspace) as reader:
+                self._traces = reader.traces()
+        yield from _in_pages(self._traces)
+
     def _runs(self) -> Iterator[list[Deleted]]:
         if (named := self._selection.run_ids) is None:
             yield from self._every_run()
@@ -106,8 +139,7 @@ class Selected:
             runs = reader.runs_named(named)
             inside = reader.runs_of(self._chooser.experiments)
         rows = list({row.target: row for row in (*runs, *inside)}.values())
-        for start in range(0, len(rows), PAGE):
-            yield rows[start : start + PAGE]
+        yield from _in_pages(rows)
 
     def _every_run(self) -> Iterator[list[Deleted]]:
         number = 0

@@ -12,6 +12,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     literal,
+    null,
     select,
     tuple_,
 )
@@ -65,7 +66,8 @@ def hanging_rows(graph: Graph, edge: Edge, targets: FromClause) -> Select[Any]:
         joined = joined.join(above, _joins(step, rows, above))
         own = above.c[graph.kind.key]
     joined = joined.join(targets, own == targets.c.id)
-    found = select(literal(edge.number), targets.c.id, edge.rows.c.rowid)
+    number = edge.rows.c.rowid if edge.has_row_numbers else null()
+    found = select(literal(edge.number).label("edge"), targets.c.id, number.label("number"))
     return found.select_from(joined).where(*conditions)
 
 

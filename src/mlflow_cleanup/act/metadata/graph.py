@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sqlalchemy import TableClause
 
-from mlflow_cleanup.act.metadata.kinds import ENTITY_TABLES, Kind
+from mlflow_cleanup.act.metadata.kinds import ENTITY_TABLES, KINDS, Kind
 from mlflow_cleanup.act.metadata.references import KEYED, KEYLESS, PARTS, Action, Only, Reference
-from mlflow_cleanup.act.metadata.schema import CASCADE, SET_NULL, Key, Schema
+from mlflow_cleanup.act.metadata.schema import (
+    CASCADE,
+    ROW_NUMBER,
+    SET_NULL,
+    Key,
+    Schema,
+)
+from mlflow_cleanup.act.metadata.targets import TargetKind
+from mlflow_cleanup.act.metadata.writing import Definition
 
 _KEYED = frozenset((item.table, item.column, item.parent) for item in KEYED)
 
@@ -40,6 +49,11 @@ class Edge:
     def only(self) -> Only | None:
         """Which of the rows are meant; None: all."""
         return self.reference.only if self.reference else None
+
+    @property
+    def has_row_numbers(self) -> bool:
+        """Tell whether its rows can be told from one another by a number."""
+        return ROW_NUMBER in self.rows.c
 
     @property
     def why(self) -> str:
@@ -74,6 +88,21 @@ def graph_of(schema: Schema, kind: Kind) -> Graph:
     graph = Graph(kind, schema.rows(kind.table))
     _Grower(schema, graph).grow(kind.table, None, (kind.table,))
     return graph
+
+
+@lru_cache(maxsize=1)
+def graphs_of(definition: Definition) -> Mapping[TargetKind, Graph]:
+    """Find what hangs on each kind of entity, as far as its table is there.
+
+    A collection asks page by page, and finding it takes longer than removing a page.
+    """
+    with definition.copied() as copy:
+        schema = Schema(copy)
+        return {
+            kind: graph_of(schema, of)
+            for kind, of in KINDS.items()
+            if schema.has(of.table, (of.key, *of.needs))
+        }
 
 
 class _Grower:

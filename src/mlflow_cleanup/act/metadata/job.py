@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from mlflow_cleanup.act.metadata.graph import Graph, graph_of
+from mlflow_cleanup.act.metadata.graph import Graph, graphs_of
 from mlflow_cleanup.act.metadata.kinds import KINDS, Kind
 from mlflow_cleanup.act.metadata.pacing import DEFAULT_PACE, Pace, Pacer
 from mlflow_cleanup.act.metadata.patience import KeepGoing, Patience, Stopped
 from mlflow_cleanup.act.metadata.phase import Phase
-from mlflow_cleanup.act.metadata.schema import Schema
 from mlflow_cleanup.act.metadata.staging import Staged
 from mlflow_cleanup.act.metadata.targets import Outcome, Result, Target, TargetKind
 from mlflow_cleanup.act.metadata.writing import Definition, Writer, opened
@@ -51,25 +50,21 @@ def remove_rows(
         patience = Patience(database, Pacer(pace), keep_going, tell)
         try:
             definition = patience.insist(writer.definition)
-            with definition.copied() as copy:
-                job = _Job(writer, definition, Schema(copy), patience)
-                yield from job.carry_out(targets)
+            yield from _Job(writer, definition, patience).carry_out(targets)
         except Stopped:
             return
 
 
 class _Job:
-    def __init__(
-        self, writer: Writer, definition: Definition, schema: Schema, patience: Patience
-    ) -> None:
-        self._writer, self._definition, self._schema = writer, definition, schema
+    def __init__(self, writer: Writer, definition: Definition, patience: Patience) -> None:
+        self._writer, self._definition, self._graphs = writer, definition, graphs_of(definition)
         self._patience, self._staged = patience, dict[TargetKind, Staged]()
 
     def carry_out(self, targets: Iterable[Target]) -> Iterator[Outcome]:
         yield from self._stage(targets)
-        for kind, of in KINDS.items():
+        for kind in KINDS:
             if kind in self._staged:
-                yield from self._carry_out(graph_of(self._schema, of), self._staged[kind])
+                yield from self._carry_out(self._graphs[kind], self._staged[kind])
 
     def _carry_out(self, graph: Graph, staged: Staged) -> Iterator[Outcome]:
         if graph.obstacle is None:
@@ -92,7 +87,7 @@ class _Job:
             staged.close()
 
     def _stage_some(self, kind: Kind, some: list[Target]) -> Iterator[Outcome]:
-        if not self._schema.has(kind.table, (kind.key, *kind.needs)):
+        if kind.kind not in self._graphs:
             why = f"there is no table {kind.table} in this database"
             yield from (Outcome(target, Result.ABSENT, why) for target in some)
             return
@@ -100,7 +95,7 @@ class _Job:
 
     def _add(self, kind: Kind, some: list[Target]) -> list[Outcome]:
         if kind.kind not in self._staged:
-            rows = self._schema.rows(kind.table)
+            rows = self._graphs[kind.kind].rows
             self._staged[kind.kind] = Staged(kind, rows, self._writer.connection)
         with self._writer.aside():
             return self._staged[kind.kind].add(some)

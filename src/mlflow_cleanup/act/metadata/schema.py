@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import Connection, TableClause, column, inspect, select, table
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SAWarning
 
 CASCADE, SET_NULL = "CASCADE", "SET NULL"
 
@@ -79,6 +80,12 @@ class Schema:
         return numbered
 
     def _read_indexes(self, name: str) -> Sequence[tuple[str | None, ...]]:
+        with warnings.catch_warnings():
+            # An index of expressions is of no use here, and no reason to tell anybody.
+            warnings.simplefilter("ignore", SAWarning)
+            return self._indexes_of(name)
+
+    def _indexes_of(self, name: str) -> Sequence[tuple[str | None, ...]]:
         found: list[tuple[str | None, ...]] = [self.primary_key(name)]
         for unique in self._inspector.get_unique_constraints(name):
             found.append(tuple(unique["column_names"]))

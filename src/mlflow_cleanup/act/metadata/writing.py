@@ -36,14 +36,20 @@ _DECODE = partial(str, encoding="utf-8", errors="surrogateescape")
 
 
 @contextmanager
-def opened(path: str, pace: Pace) -> Iterator[Writer]:
+def opened(path: str, pace: Pace, *, only_reads: bool = False) -> Iterator[Writer]:
     """Open a tracking database for removing rows; raises DatabaseMissing or another CleanupError.
+
+    `only_reads`: one that may not be written to will do.
 
     Nothing of it is set for good: neither its journal mode nor anything else that others see.
     """
     if not os.path.isfile(path):
         raise DatabaseMissing(path)
-    engine = create_engine("sqlite://", creator=partial(connect, path), poolclass=NullPool)
+    is_closed = only_reads and not all(
+        os.access(one, os.W_OK) for one in (path, os.path.dirname(path))
+    )
+    creator = partial(_connect_closed if is_closed else connect, path)
+    engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
     try:
         with explaining(path, pace.wait_s), engine.connect() as connection:
             for setting in _SETTINGS:
@@ -55,8 +61,17 @@ def opened(path: str, pace: Pace) -> Iterator[Writer]:
 
 def connect(path: str) -> sqlite3.Connection:
     """Open a database that is there for writing; nothing waits for a lock by itself."""
+    return _connect(path, "rw")
+
+
+def _connect_closed(path: str) -> sqlite3.Connection:
+    """Open a database that nobody lets us write to."""
+    return _connect(path, "ro")
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{Path(path).as_uri()}?mode=rw",
+        f"{Path(path).as_uri()}?mode={mode}",
         uri=True,
         timeout=0.0,  # whoever waits is told so, and asks again
         isolation_level=None,  # transactions begin and end where we say so
@@ -166,15 +181,31 @@ class Writer:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Within a batch: take back what is done inside, and only that, if it fails."""
+        """Within a batch: take back what is done inside, and only that, if it fails.
+
+        Raises TrackingUnwritable when the whole batch was taken back, as by RAISE(ROLLBACK).
+        """
+        self._expect_batch("it is not known by what")
         self._run("SAVEPOINT attempt")
         try:
             yield
+        except Exception as error:
+            self._expect_batch(str(error))
+            self._take_back()
+            raise
         except BaseException:
             if self._is_open:
-                self._run("ROLLBACK TO attempt")
-                self._run("RELEASE attempt")
+                self._take_back()
             raise
+        self._run("RELEASE attempt")
+
+    def _expect_batch(self, what: str) -> None:
+        """What came after would be kept at once, statement by statement."""
+        if not self._is_open:
+            raise TrackingUnwritable(self.path, f"the whole transaction was taken back: {what}")
+
+    def _take_back(self) -> None:
+        self._run("ROLLBACK TO attempt")
         self._run("RELEASE attempt")
 
     def changes_of_others(self) -> int:

@@ -232,6 +232,20 @@ def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
     ]
 
 
+def test_a_trigger_that_takes_everything_back_ends_it(filled: Filled) -> None:
+    """Nothing of its batch is told as removed, and nothing is removed outside of a batch."""
+    worlds = [filled.world(number, "deleted") for number in range(2, 6)]
+    filled.file.execute(
+        "CREATE TRIGGER ends BEFORE DELETE ON runs WHEN old.run_uuid LIKE '%4' "
+        "BEGIN SELECT RAISE(ROLLBACK, 'no way'); END"
+    )
+    before = filled.content()
+    outcomes = remove_rows(filled.path, [filled.target(RUN, world) for world in worlds])
+    with pytest.raises(TrackingUnwritable, match="no way"):
+        next(outcomes)
+    assert filled.content() == before
+
+
 def test_a_trigger_that_ignores_keeps_its_run_whole(filled: Filled) -> None:
     """A delete that did nothing, without a word, is noticed: none of the run's rows go."""
     world = filled.world(2, "deleted")

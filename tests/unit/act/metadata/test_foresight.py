@@ -1,0 +1,186 @@
+"""What would stay is said beforehand, with the reason that the removal itself would give."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from mlflow_cleanup.act.metadata import Result, Target, TargetKind, foresee, remove_rows
+from tests.kit.rows import Filled, World
+
+GUARDS = ("guardrails", "guardrail_configs")
+RUN, MODEL, EXPERIMENT = TargetKind.RUN, TargetKind.LOGGED_MODEL, TargetKind.EXPERIMENT
+TRACE = TargetKind.TRACE
+
+Change = Callable[[Filled, World, World], object]
+
+
+def foreseen(filled: Filled, targets: Iterable[Target]) -> dict[str, str]:
+    """Say which would stay, by kind and id."""
+    found = foresee(filled.path, targets, keep_going=lambda: True)
+    return {str(target): why for target, why in found.items()}
+
+
+def kept(filled: Filled, targets: Iterable[Target]) -> dict[str, str]:
+    """Remove them, and say which stayed."""
+    outcomes = remove_rows(filled.path, targets)
+    return {str(one.target): one.reason for one in outcomes if one.result is Result.KEPT}
+
+
+def execute(*statements: str) -> Change:
+    """Return what changes the database; `:run` and the like are those of the deleted world."""
+
+    def change(filled: Filled, world: World, other: World) -> None:
+        values = {
+            "run": world.run,
+            "model": world.model,
+            "trace": world.trace,
+            "experiment": world.experiment,
+            "other_run": other.run,
+            "other_model": other.model,
+        }
+        with filled.file.connection() as connection:
+            for statement in statements:
+                connection.execute(statement, values)
+
+    return change
+
+
+def plug_in(kind: str, table: str, key: str, action: str = "") -> Change:
+    """Return what adds a table of somebody else's with one row."""
+    return execute(
+        f"CREATE TABLE plug_in (id INTEGER PRIMARY KEY, it REFERENCES {table} ({key}) {action})",
+        f"INSERT INTO plug_in VALUES (1, :{kind})",
+    )
+
+
+CHANGES: dict[str, Change] = {
+    "nothing": lambda *_: None,
+    "metrics of a model that stays": execute(
+        "UPDATE logged_model_metrics SET run_id = :run WHERE model_id = :other_model"
+    ),
+    "dataset that a run elsewhere uses": execute(
+        "UPDATE inputs SET destination_id = :other_run "
+        "WHERE destination_type = 'RUN' AND destination_id = :run AND source_type = 'DATASET'"
+    ),
+    "refers to the experiment": plug_in("experiment", "experiments", "experiment_id"),
+    "refers to the run": plug_in("run", "runs", "run_uuid"),
+    "refers to the model": plug_in("model", "logged_models", "model_id", "ON DELETE RESTRICT"),
+    "refers to the trace": plug_in("trace", "trace_info", "request_id"),
+    "hangs on the run": plug_in("run", "runs", "run_uuid", "ON DELETE CASCADE"),
+    "clears the run": plug_in("run", "runs", "run_uuid", "ON DELETE SET NULL"),
+    "refers to the experiment, hangs on the run": execute(
+        "CREATE TABLE plug_in (run REFERENCES runs ON DELETE CASCADE, e REFERENCES experiments)",
+        "INSERT INTO plug_in VALUES (:run, :experiment)",
+    ),
+    "refers to the model, hangs on the run": execute(
+        "CREATE TABLE plug_in (run REFERENCES runs ON DELETE CASCADE, m REFERENCES logged_models)",
+        "INSERT INTO plug_in VALUES (:run, :model)",
+    ),
+    "refers to the run, hangs on the run": execute(
+        "CREATE TABLE plug_in (run REFERENCES runs ON DELETE CASCADE, r REFERENCES runs)",
+        "INSERT INTO plug_in VALUES (:run, :run)",
+    ),
+    "refers to the run, hangs on one that stays": execute(
+        "CREATE TABLE plug_in (run REFERENCES runs ON DELETE CASCADE, r REFERENCES runs)",
+        "INSERT INTO plug_in VALUES (:other_run, :run)",
+    ),
+    "refers without a number": execute(
+        "CREATE TABLE plug_in (run VARCHAR PRIMARY KEY REFERENCES runs) WITHOUT ROWID",
+        "INSERT INTO plug_in VALUES (:run)",
+    ),
+    "cannot be followed": execute(
+        "CREATE TABLE plug_in (id PRIMARY KEY, r REFERENCES runs) WITHOUT ROWID"
+    ),
+    "run of it that is no target": execute(
+        "UPDATE runs SET experiment_id = :experiment WHERE run_uuid = :other_run"
+    ),
+    "model of it that is no target": execute(
+        "UPDATE logged_models SET experiment_id = :experiment WHERE model_id = :other_model"
+    ),
+}
+
+IN_WHOLE = {
+    "nothing",
+    "hangs on the run",
+    "clears the run",
+    "refers to the experiment, hangs on the run",
+    "refers to the run, hangs on the run",
+}
+"""With these changes everything goes."""
+
+
+def deleted_world(filled: Filled) -> tuple[World, World, list[Target]]:
+    """Fill a deleted world, whose model is active, beside another one; returns the targets."""
+    other = filled.world(1, "active")
+    world = filled.world(2, "deleted", without=GUARDS)
+    filled.file.execute("UPDATE logged_models SET lifecycle_stage = 'active'")
+    return world, other, [one for one in filled.targets(world) if one.kind is not TargetKind.JOB]
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_foreseen_as_it_comes(filled: Filled, how: str) -> None:
+    """Each kind of thing that can keep an entity; what goes itself holds nothing."""
+    world, other, targets = deleted_world(filled)
+    CHANGES[how](filled, world, other)
+    before = filled.content()
+
+    said = foreseen(filled, targets)
+
+    assert filled.content() == before
+    done = kept(filled, targets)
+    assert bool(done) is (how not in IN_WHOLE)
+    # What stays as another one does is found when that is no target any more.
+    assert said.items() <= done.items()
+    assert bool(said) is bool(done)
+
+
+def test_many_at_once(filled: Filled) -> None:
+    """Of many worlds, only what is held in one is named."""
+    worlds = [filled.world(number, "deleted", without=GUARDS) for number in range(2, 12)]
+    filled.file.execute(
+        "UPDATE logged_models SET lifecycle_stage = 'active' WHERE model_id = ?", worlds[3].model
+    )
+    targets = [filled.target(RUN, world) for world in worlds]
+    assert foreseen(filled, targets) == {
+        str(targets[3]): "metrics of a logged model that is not deleted name it"
+    }
+    assert foreseen(filled, [*targets, filled.target(MODEL, worlds[3])]) == {}
+
+
+def test_guardrail_in_use(filled: Filled) -> None:
+    """An endpoint would lose what guards it."""
+    world = filled.world(2, "deleted")
+    targets = [one for one in filled.targets(world) if one.kind is not TargetKind.JOB]
+    assert foreseen(filled, targets) == {
+        str(filled.target(EXPERIMENT, world)): "a gateway endpoint is guarded by a scorer of it"
+    }
+
+
+def test_nothing_is_asked_of_nothing(filled: Filled) -> None:
+    """No targets, or such as cannot be."""
+    assert foreseen(filled, []) == {}
+    assert foreseen(filled, [Target(EXPERIMENT, "007"), Target(TRACE, "none")]) == {}
+
+
+def test_told_to_stop_it_says_nothing(filled: Filled) -> None:
+    """Whoever asked looks whether to go on."""
+    _, _, targets = deleted_world(filled)
+    filled.file.execute("UPDATE logged_model_metrics SET run_id = ?", targets[0].id)
+    assert foresee(filled.path, targets, keep_going=lambda: False) == {}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may all")
+def test_database_that_may_only_be_read(filled: Filled, tmp_path: Path) -> None:
+    """Looking needs no more than that."""
+    _, _, targets = deleted_world(filled)
+    os.chmod(filled.path, stat.S_IRUSR)
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        assert foreseen(filled, targets) == {}
+    finally:
+        tmp_path.chmod(stat.S_IRWXU)
