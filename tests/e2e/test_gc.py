@@ -311,6 +311,27 @@ class TestDifferences:
         assert rows(three, "e") == [True]
         assert "guarded by a scorer of it" in ours.out
 
+    @shows("removes an experiment though a live run elsewhere uses a model of it")
+    def test_experiment_that_stays(self, ground: Ground, aside: Path) -> None:
+        """One of its two models is the input of such a run."""
+        ground.make(
+            step("e", "experiment", name="telling"),
+            step("used", "model", experiment="e"),
+            step("unused", "model", experiment="e"),
+            step("user", "run", experiment="default"),
+            step("_", "model_input", run="user", model="used"),
+        )
+        for name in ("used", "unused"):
+            ground.write(name)
+        ground.make(step("_", "delete_experiment", experiment="e"))
+        theirs, ours = ground.both(aside=aside)
+        assert theirs.code == 0
+        assert theirs.after.rows["logged_models"] == set()
+        assert ours.code == 0
+        assert rows(ground, "used", "unused", "e") == [True] * 3
+        assert bytes_of(ours) == 20
+        assert "its experiment stays" in ours.out
+
     def test_every_row_of_the_table_is_shown(self) -> None:
         """The guide tells of each difference, and of none that is not there."""
         (part,) = re.findall(
