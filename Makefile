@@ -10,18 +10,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PYTEST := $(BIN)/python -m pytest
 
+# Azurite, an Azure Blob Storage for tests, comes from npm.
+SERVERS := .servers
+AZURITE_VERSION := 3.37.0
+
 LOCK_VENV := .venv-lock
 UV_VERSION := 0.13.9
 LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-	--extra mlflow pyproject.toml
+	--extra mlflow --extra postgres --extra mysql --extra s3 pyproject.toml
 
 # Starting MLflow without bytecode takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ui test format format-check lint types layers unit e2e slow coverage bench lock clean
+.PHONY: help ui test servers format format-check lint types layers unit e2e slow coverage bench lock clean
 
 help: ## List these commands
 	@echo 'make COMMAND [ARGS="..."] [PYTHON=python3.12] [WORKERS=2]'
@@ -31,6 +35,11 @@ ui: $(VENV)/.run ## Start the MLflow UI and the monitor; ARGS are passed on
 	$(BIN)/mlflow-cleanup ui $(ARGS)
 
 test: format-check lint types layers unit e2e ## Run every check and all tests except slow ones
+
+servers: $(SERVERS)/.azurite-$(AZURITE_VERSION) ## Install the servers for tests that no wheel has (MariaDB: Debian only)
+	@command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || { \
+		apt-get update -qq && \
+		apt-get install -qq --no-install-recommends mariadb-server-core mariadb-client-core; }
 
 format: $(VENV)/.dev ## Format the code and repair what lint can repair
 	$(BIN)/ruff format .
@@ -71,7 +80,7 @@ lock: $(LOCK_VENV)/.uv-$(UV_VERSION) ## Recompile requirements/*.txt; ARGS=--upg
 	$(LOCK) requirements/run.in --constraint requirements/dev.txt --output-file requirements/run.txt
 
 clean: ## Remove environments, caches and builds, nothing else
-	rm -rf $(VENV) $(LOCK_VENV) build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(LOCK_VENV) $(SERVERS) build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	for tree in src tests bench; do \
 		[ ! -d $$tree ] || find $$tree -name __pycache__ -type d -prune -exec rm -rf {} +; \
@@ -100,6 +109,11 @@ $(VENV)/.dev: $(VENV)/.created requirements/dev.txt pyproject.toml
 	$(PIP) install --no-build-isolation --no-deps -e .
 	$(PIP) check
 	@touch $(VENV)/.run $@
+
+$(SERVERS)/.azurite-$(AZURITE_VERSION):
+	npm install --silent --no-package-lock --no-audit --no-fund --prefix $(SERVERS) \
+		azurite@$(AZURITE_VERSION)
+	@touch $@
 
 $(LOCK_VENV)/.uv-$(UV_VERSION):
 	$(PYTHON) -m venv --clear $(LOCK_VENV)
