@@ -16,8 +16,9 @@ from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.text import printable
-from mlflow_cleanup.stores.local.marker import Owner
-from mlflow_cleanup.stores.local.store import LocalStore
+from mlflow_cleanup.stores.base import ArtifactStore
+from mlflow_cleanup.stores.marker import Owner
+from mlflow_cleanup.stores.opening import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,11 @@ def _strangers(settings: Settings, root: str) -> Iterator[Finding]:
         )
 
 
-def _store(settings: Settings, root: str) -> LocalStore:
+def _store(settings: Settings, root: str) -> ArtifactStore:
     identity = TrackingDatabase(settings.database).identity()
     ledger_id, tokens = _ledger_says(settings)
     owner = Owner(settings.database.name, identity, ledger_id, file=identity.file)
-    return LocalStore(root, owner, tokens=tokens, wait=lambda _: None)
+    return open_store(root, owner, tokens=tokens, wait=lambda _: None)
 
 
 def _owner_problem(settings: Settings, root: str) -> str | None:

@@ -24,10 +24,10 @@ from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.local.directory import HAS_DIR_FD
-from mlflow_cleanup.stores.local.marker import Owner
 from mlflow_cleanup.stores.local.removal import REMOVERS, remove_on_windows
 from mlflow_cleanup.stores.local.store import LocalStore
 from mlflow_cleanup.stores.local.trash import CONTENT, TRASH
+from mlflow_cleanup.stores.marker import Owner
 from tests.kit.faults import before
 from tests.kit.trees import Seen, Tree, look, plant
 

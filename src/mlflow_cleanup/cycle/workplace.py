@@ -31,8 +31,9 @@ from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
 from mlflow_cleanup.observe.places import Places, fold_for, slashed
 from mlflow_cleanup.observe.tracking import TrackingDatabase
-from mlflow_cleanup.stores.local.marker import Owner
-from mlflow_cleanup.stores.local.store import LocalStore
+from mlflow_cleanup.stores.base import ArtifactStore
+from mlflow_cleanup.stores.marker import Owner
+from mlflow_cleanup.stores.opening import open_store
 
 
 def real_roots(settings: Settings) -> list[str]:
@@ -75,7 +76,7 @@ class Workplace:
     probe: ChangeProbe = field(init=False)
     _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
     """By which experiments the marker of each root recognises the database."""
-    _stores: dict[str, LocalStore] = field(init=False, default_factory=dict)
+    _stores: dict[str, ArtifactStore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tracking = TrackingDatabase(self.settings.database)
@@ -132,7 +133,7 @@ class Workplace:
         """Tell whether long work may go on."""
         return not self.stop.is_set() and not self.is_called()
 
-    def store_of(self, root: str) -> LocalStore:
+    def store_of(self, root: str) -> ArtifactStore:
         """Return the store of an artifact root, by its real path; raises StoreUnreachable.
 
         Under a root that is another one as well nothing is done.
@@ -144,7 +145,7 @@ class Workplace:
                 raise NoRoot(root)
             self._require_one_name(root)
             known = self.ledger.roots().get(root)
-            self._stores[root] = LocalStore(
+            self._stores[root] = open_store(
                 root,
                 self._owner(self.ledger.identity or BackendIdentity({})),
                 is_marked=known is not None and known.is_marked,
@@ -196,7 +197,7 @@ class Workplace:
         self._require_one_name(root)
         owner, token = self._owner(self.tracking.identity()), secrets.token_hex(8)
         self.ledger.note_tokens(root, [*self.ledger.tokens_of(root), token])
-        LocalStore(root, owner, wait=self.stop.wait).adopt(token, alone=alone)
+        open_store(root, owner, wait=self.stop.wait).adopt(token, alone=alone)
         self.ledger.note_tokens(root, [token])
         self.ledger.note_root(root, is_marked=True, problem=None)
         event = Event(EventKind.ADOPTED, utc(self.clock().wall_s), detail=root)

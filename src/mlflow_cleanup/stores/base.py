@@ -55,15 +55,26 @@ class ArtifactStore(Protocol):
 
     @property
     def root(self) -> str:
-        """The absolute real path of the root."""
+        """The root as locations name it: an absolute real path, or a URI without a last slash."""
         ...
 
     def check(self) -> None:
         """Raise `StoreUnreachable` unless the root can be seen and has no other owner's marker."""
         ...
 
-    def mark(self) -> None:
-        """Write the owner marker where there is none yet, or where ours says something outdated."""
+    def mark(self, token: str | None = None, *, was_at: str | None = None) -> None:
+        """Write the owner marker where there is none yet, or where ours says something outdated.
+
+        With a new token it is written anew, and only that token counts from then on. `was_at` is
+        where items still say that the root is, which the marker goes on saying.
+        """
+        ...
+
+    def adopt(self, token: str | None = None, *, alone: bool = False) -> None:
+        """Write the owner marker whatever is there: the operator has said whose root this is.
+
+        `alone`: and that no other database uses it.
+        """
         ...
 
     def moved_from(self) -> str | None:

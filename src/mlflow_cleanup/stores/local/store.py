@@ -39,6 +39,7 @@ from mlflow_cleanup.stores.local.trash import (
     remove_trash,
     rename_away,
 )
+from mlflow_cleanup.stores.marker import Owner
 
 
 class LocalStore:
@@ -52,7 +53,7 @@ class LocalStore:
     def __init__(  # noqa: PLR0913 - what it must know is given, never asked for
         self,
         root: str,
-        owner: marker.Owner,
+        owner: Owner,
         *,
         is_marked: bool = False,
         tokens: AbstractSet[str] = frozenset(),
@@ -75,10 +76,7 @@ class LocalStore:
             marker.require(root, self._owner, self._tokens, expected=self._is_marked)
 
     def mark(self, token: str | None = None, *, was_at: str | None = None) -> None:
-        """See `ArtifactStore.mark`; with a new token the marker is written anew.
-
-        `was_at` is where items still say that the root is, which the marker goes on saying.
-        """
+        """See `ArtifactStore.mark`."""
         with self._open() as root:
             found = marker.require(root, self._owner, self._tokens, expected=self._is_marked)
             ours = replace(
@@ -94,16 +92,13 @@ class LocalStore:
             self._tokens = {token}
 
     def moved_from(self) -> str | None:
-        """Return where the root was when its marker was written; None: here, or it has none."""
+        """See `ArtifactStore.moved_from`."""
         with self._open() as root:
             found = marker.require(root, self._owner, self._tokens, expected=self._is_marked)
         return None if found is None or found.root == self._root else found.root
 
     def adopt(self, token: str | None = None, *, alone: bool = False) -> None:
-        """Write the owner marker whatever is there: the operator has said whose root this is.
-
-        `alone`: and that no other database uses it.
-        """
+        """See `ArtifactStore.adopt`."""
         with self._open() as root:
             marker.write(root, replace(self._owner, is_adopted=alone, token=token))
         self._is_marked = True

@@ -11,7 +11,7 @@ import pytest
 from mlflow_cleanup.errors import ForeignOwner, StoreUnreachable
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.stores.local import marker
-from mlflow_cleanup.stores.local.marker import Owner
+from mlflow_cleanup.stores.marker import Owner
 from tests.kit.children import as_nobody
 from tests.kit.faults import before, fail
 from tests.kit.grounds import OURS, THEIRS, LocalGround
