@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.servers.azurite import Azurite, azurite
+from tests.kit.servers.gcs import FakeGCS, fake_gcs
 from tests.kit.servers.mariadb import MariaDB
 from tests.kit.servers.postgresql import PostgreSQL
+from tests.kit.servers.seaweedfs import SeaweedFS, seaweedfs
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +24,25 @@ def postgresql() -> Iterator[PostgreSQL]:
 def mariadb() -> Iterator[MariaDB]:
     """A MariaDB server; each test makes databases of its own there."""
     with MariaDB.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[SeaweedFS]:
+    """Give a running S3 server."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[FakeGCS]:
+    """Give a running Google Cloud Storage server."""
+    with fake_gcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[Azurite]:
+    """Give a running Azure Blob server."""
+    with azurite() as server:
         yield server
