@@ -9,21 +9,26 @@ from pathlib import Path
 import pytest
 
 from tests.kit.grounds import BUILDERS, Ground
+from tests.kit.object_grounds import OBJECT_BUILDERS
 
 NewGround = Callable[[], Ground]
 
 
-@pytest.fixture(params=BUILDERS.values(), ids=list(BUILDERS))
+@pytest.fixture(params=[*BUILDERS, *OBJECT_BUILDERS])
 def new_ground(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> NewGround:
     """Give a maker of roots of one kind."""
     number = count()
+    if request.param in OBJECT_BUILDERS:
+        server = OBJECT_BUILDERS[request.param](request, monkeypatch)
+        return lambda: server(f"root-{next(number)}")
+    builder = BUILDERS[request.param]
 
     def make() -> Ground:
         home = tmp_path / str(next(number))
         home.mkdir()
-        return request.param(home / "root", monkeypatch)
+        return builder(home / "root", monkeypatch)
 
     return make
 

@@ -93,12 +93,14 @@ def test_empty_root_is_listed_as_empty(ground: Ground) -> None:
     assert (top.inside, top.size, top.is_empty) == ((), Size(), True)
 
 
-def test_parents_are_listed_before_what_they_hold(ground: Ground) -> None:
-    """Whoever adds up as it comes knows the way to each directory already."""
+def test_parents_are_listed_on_one_side_of_what_they_hold(ground: Ground) -> None:
+    """Before it, or where keys come one after the other, after it: never in between."""
     ground.put(place(ground, "a", "b", "c"), {"x": b""})
     ground.put(place(ground, "a", "d"), {"x": b""})
 
     order = list(seen(list_(ground)))
+    if not ground.parents_first:
+        order.reverse()
 
     assert order[0] == ""
     assert all(order.index(os.path.dirname(path)) < order.index(path) for path in order[1:])
@@ -154,8 +156,8 @@ def test_marked_names_are_counted_apart(ground: Ground, marked: list[str]) -> No
     "name", [b"\xff\xfe", b"caf\xe9", b"new\nline", b"\x1b[2J", b" ", b"-rf *"]
 )
 def test_names_of_any_bytes_are_listed(ground: Ground, name: bytes) -> None:
-    """A name that is no UTF-8 comes back as the system's own spelling of it."""
-    odd = os.fsdecode(name)
+    """A name that is no UTF-8 comes back as the system's own spelling of it, where it may be."""
+    odd = os.fsdecode(name) if ground.takes_any_bytes else name.decode("latin-1")
     ground.put(place(ground, odd, RUN, "artifacts"), {odd: b"12345"})
 
     found = sizes(list_(ground, lambda told: told == odd))
@@ -325,7 +327,7 @@ def test_listing_stops_when_told_to_and_says_so(ground: Ground, steps: int) -> N
     assert len(seen(found)) <= steps + 1
     is_whole = len(seen(found)) == 21
     assert [one.path for one in unseen(found)] == ([] if is_whole else [ground.root])
-    assert open_descriptors() == few
+    assert open_descriptors() <= few + ground.connections
 
 
 def test_listing_told_to_stop_at_its_end_is_whole(ground: Ground) -> None:
@@ -345,7 +347,7 @@ def test_listing_that_is_not_read_to_its_end_leaves_nothing_open(ground: Ground)
         next(listing)
     listing.close()  # type: ignore[attr-defined]
 
-    assert open_descriptors() == few
+    assert open_descriptors() <= few + ground.connections
 
 
 def test_missing_root_is_unreachable(ground: Ground) -> None:

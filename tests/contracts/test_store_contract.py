@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -254,16 +253,14 @@ def test_location_that_leads_outside_is_refused(
 ) -> None:
     """A location that is the root itself, or climbs out of it, is refused; nothing is touched."""
     ground.put(place(ground), MODEL)
-    outside = Path(ground.root).parent / "outside"
-    outside.mkdir(parents=True)
-    outside.joinpath("theirs").write_bytes(b"theirs")
+    ground.put_outside(b"theirs")
     item = item_at(Location(ground.root, inside), held=Held.IN_PLACE)
 
     with pytest.raises(CleanupError):
         METHODS[name](ground.store(), item)
 
     assert len(ground.files()) == len(MODEL)
-    assert outside.joinpath("theirs").read_bytes() == b"theirs"
+    assert ground.read_outside() == b"theirs"
 
 
 # ── Restore ──────────────────────────────────────────────────────────────────────────────────────

@@ -45,11 +45,16 @@ class Ground(Protocol):
     """One artifact root. `moves` tells whether quarantine takes the bytes elsewhere.
 
     `has_directories`: directories are things of their own there, and so are links.
+    `parents_first`: a listing tells a directory before what it holds, not after it.
+    `takes_any_bytes`: names need not be valid text. `connections` may stay open between calls.
     """
 
     root: str
     moves: bool
     has_directories: bool
+    parents_first: bool
+    takes_any_bytes: bool
+    connections: int
 
     def store(self, owner: Owner = OURS, *, is_marked: bool = False) -> ArtifactStore:
         """Open the root anew, as the next start of the program would."""
@@ -81,6 +86,14 @@ class Ground(Protocol):
 
     def elsewhere(self) -> Ground:
         """Move everything to another place, and return it."""
+        ...
+
+    def put_outside(self, content: bytes) -> None:
+        """Write a file in the directory `outside` beside the root."""
+        ...
+
+    def read_outside(self) -> bytes:
+        """Read it."""
         ...
 
     def touch(self, location: Location, at_s: float) -> None:
@@ -117,6 +130,9 @@ class LocalGround:
     waits: list[float] = field(default_factory=list)
     moves: bool = True
     has_directories: bool = True
+    parents_first: bool = True
+    takes_any_bytes: bool = True
+    connections: int = 0
 
     def __post_init__(self) -> None:
         self.path.mkdir(exist_ok=True)
@@ -168,6 +184,15 @@ class LocalGround:
         """See `Ground.elsewhere`."""
         self.path.rename(self.path.with_name("elsewhere"))
         return LocalGround(self.path.with_name("elsewhere"), self.by_descriptor)
+
+    def put_outside(self, content: bytes) -> None:
+        """See `Ground.put_outside`."""
+        self.path.with_name("outside").mkdir()
+        self.path.with_name("outside").joinpath("theirs").write_bytes(content)
+
+    def read_outside(self) -> bytes:
+        """See `Ground.read_outside`."""
+        return self.path.with_name("outside").joinpath("theirs").read_bytes()
 
     def touch(self, location: Location, at_s: float) -> None:
         """See `Ground.touch`."""

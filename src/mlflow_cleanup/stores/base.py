@@ -126,6 +126,8 @@ class ArtifactStore(Protocol):
     def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
         """Yield every directory under the root, our own excepted, and what could not be seen.
 
+        Each comes on one side of all that lies in it: before, or in a store without directories
+        after.
         `mark` tells file names apart, see `Listed.marked`. Told to stop, it ends with the root as
         not seen: what was not listed is not known.
         """

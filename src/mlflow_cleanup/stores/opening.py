@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.local.store import LocalStore
 from mlflow_cleanup.stores.marker import Owner
+from mlflow_cleanup.stores.objects.address import is_object_root
 
 
 def open_store(  # noqa: PLR0913 - what a store must know is given, never asked for
@@ -25,4 +26,8 @@ def open_store(  # noqa: PLR0913 - what a store must know is given, never asked 
     written there before, so that its absence means the root cannot be seen. `wait` pauses between
     attempts. `listers` are processes that help to list a large local root.
     """
+    if is_object_root(root):
+        from mlflow_cleanup.stores.objects.opening import open_objects
+
+        return open_objects(root, owner, is_marked=is_marked, tokens=tokens, wait=wait)
     return LocalStore(root, owner, is_marked=is_marked, tokens=tokens, wait=wait, listers=listers)

@@ -1,0 +1,173 @@
+"""One bucket: listing, reading, writing and deleting by exact keys.
+
+obstore does the work. Its paths are not keys, though: it cannot name a key with an empty part, a
+part `.` or `..` or a control character, a listing breaks off at the first of them, and a last slash
+is lost. So a listing that breaks off goes on with `Exact`, which names everything, where there is
+one; and what is left after a removal goes the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import obstore
+from obstore.exceptions import BaseError, InvalidPathError
+
+from mlflow_cleanup.stores.objects.troubles import Told
+
+PAGE = 1_000
+HEADS_TOGETHER = 32
+
+ERRORS = (BaseError, OSError, ValueError, Told)
+"""Everything that obstore raises; `explain` says what it means."""
+
+_REPLACED = "\ufffd"
+"""What some stores tell in place of a character that their answers cannot hold."""
+
+_UNNAMEABLE = re.compile(r"//|^/|(?:^|/)\.{1,2}(?:/|$)|[\x00-\x1f\x7f]")
+
+
+class Found(NamedTuple):
+    """An object: its key, its size in bytes, and when it was written by the store's clock."""
+
+    key: str
+    size: int
+    written_at: float
+
+
+class Content(NamedTuple):
+    """A small object as it was read, with what tells this version of it from others."""
+
+    body: bytes
+    e_tag: str | None
+    version: str | None
+
+
+class Unnameable(Exception):
+    """Something lies there whose key cannot be told, and there is no other way to ask for it."""
+
+
+class Exact(Protocol):
+    """Names every key, slower than obstore does."""
+
+    def pages(self, prefix: str, after: str) -> Iterator[list[Found]]:
+        """List what begins with `prefix` and sorts after `after`."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete objects; returns why, for each that would not go."""
+        ...
+
+
+def is_nameable(key: str) -> bool:
+    """Tell whether obstore gives and takes this key as it is."""
+    return not key.endswith("/") and _UNNAMEABLE.search(key) is None
+
+
+class Bucket:
+    """A bucket as obstore sees it, helped out by `exact` where that is not all."""
+
+    def __init__(self, store: Any, exact: Exact | None, why_not: str = "") -> None:  # noqa: ANN401
+        self._store, self.exact, self.why_not_exact = store, exact, why_not
+
+    def pages(self, prefix: str) -> Iterator[list[Found]]:
+        """List all objects whose keys begin with `prefix`, which is empty or ends with a slash.
+
+            Keys that end with a slash have lost it, that of the prefix itself excepted, unless
+        something else could not be named either.
+            Raises `Unnameable` where a part of it cannot be listed.
+        """
+        last = ""
+        if not prefix or is_nameable(prefix[:-1]):
+            try:
+                for page in self._named(prefix):
+                    yield page
+                    last = page[-1].key if page else last
+            except InvalidPathError as error:
+                if self.exact is None:
+                    raise Unnameable(self.why_not_exact) from error
+            else:
+                return
+        yield from self.exact_pages(prefix, last)
+
+    def exact_pages(self, prefix: str, after: str = "") -> Iterator[list[Found]]:
+        """List by the other way, which names everything."""
+        if self.exact is None:
+            raise Unnameable(self.why_not_exact)
+        for page in self.exact.pages(prefix, after):
+            yield _below(page, prefix)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; raises at the first that would not go."""
+        obstore.delete(self._store, list(keys))
+
+    async def delete_one(self, key: str) -> None:
+        """Delete one object, several at once."""
+        await obstore.delete_async(self._store, key)
+
+    def has_object(self, key: str) -> bool:
+        """Tell whether there is an object of exactly this key."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def which_exist(self, keys: Sequence[str]) -> frozenset[str]:
+        """Tell of which keys there is an object, asked for several at once."""
+        return asyncio.run(self._which_exist(keys))
+
+    async def _which_exist(self, keys: Sequence[str]) -> frozenset[str]:
+        turns = asyncio.Semaphore(HEADS_TOGETHER)
+
+        async def one(key: str) -> bool:
+            async with turns:
+                try:
+                    await obstore.head_async(self._store, key)
+                except FileNotFoundError:
+                    return False
+            return True
+
+        found = await asyncio.gather(*map(one, keys))
+        return frozenset(key for key, is_there in zip(keys, found, strict=True) if is_there)
+
+    def version_of(self, key: str) -> str | None:
+        """Return an object's version; None where the store keeps none."""
+        version: str | None = obstore.head(self._store, key)["version"]
+        return version
+
+    def read(self, key: str, at_most: int) -> Content | None:
+        """Read a small object, no more than a byte over `at_most`; None: it is not there."""
+        try:
+            answer = obstore.get(self._store, key)
+        except FileNotFoundError:
+            return None
+        meta = answer.meta
+        too_large = meta["size"] > at_most
+        body = b" " * (at_most + 1) if too_large else bytes(answer.bytes())
+        return Content(body, meta["e_tag"], meta["version"])
+
+    def write(self, key: str, body: bytes, mode: Any) -> None:  # noqa: ANN401 - obstore's own
+        """Write a small object on a condition; see obstore's `PutMode`."""
+        obstore.put(self._store, key, body, mode=mode, use_multipart=False)
+
+    def _named(self, prefix: str) -> Iterator[list[Found]]:
+        for rows in obstore.list(self._store, prefix[:-1] or None, chunk_size=PAGE):
+            page = [
+                Found(row["path"], row["size"], row["last_modified"].timestamp()) for row in rows
+            ]
+            if any(_REPLACED in one.key for one in page):
+                raise InvalidPathError("a name holds what XML cannot tell")
+            yield _below(page, prefix)
+
+
+def _below(page: list[Found], prefix: str) -> list[Found]:
+    """Keep to what begins exactly so; the prefix without its slash can only be its own object."""
+    return [
+        one if one.key != prefix[:-1] else one._replace(key=prefix)
+        for one in page
+        if one.key.startswith(prefix) or (prefix and one.key == prefix[:-1])
+    ]

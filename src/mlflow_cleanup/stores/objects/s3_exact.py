@@ -1,0 +1,95 @@
+"""What only boto3 can ask of S3: every key as it is, versions, and unfinished uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mlflow_cleanup.stores.objects.address import Address
+from mlflow_cleanup.stores.objects.bucket import Found
+from mlflow_cleanup.stores.objects.troubles import Kind, Told, Trouble, answered, cleaned
+
+if TYPE_CHECKING:
+    from mlflow_cleanup.stores.objects.s3 import Terms
+
+
+class S3Exact:
+    """A bucket as boto3 sees it; loaded only when it is needed."""
+
+    def __init__(self, address: Address, terms: Terms) -> None:
+        self._bucket, self._terms = address.bucket, terms
+
+    def pages(self, prefix: str, after: str) -> Iterator[list[Found]]:
+        """See `Exact.pages`."""
+        # Left out here, not by the server: some skip a directory's own object with what is before.
+        for page in self._paged("list_objects_v2", Prefix=prefix):
+            found = (
+                Found(one["Key"], one["Size"], one["LastModified"].timestamp())
+                for one in page.get("Contents", ())
+            )
+            yield [one for one in found if one.key > after]
+
+    def delete(self, keys: Sequence[str]) -> dict[str, str]:
+        """See `Exact.delete`."""
+        return self._delete([{"Key": key} for key in keys])
+
+    def _delete(self, objects: Sequence[dict[str, str]]) -> dict[str, str]:
+        if not objects:
+            return {}
+        with _told():
+            answer = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": list(objects), "Quiet": True}
+            )
+        return {
+            one["Key"]: f"{one.get('Code', '')}: {one.get('Message', '')}"
+            for one in answer.get("Errors", ())
+            if one.get("Code") not in ("NoSuchKey", "NoSuchVersion")
+        }
+
+    def _paged(self, operation: str, **what: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+        with _told():
+            yield from self._client.get_paginator(operation).paginate(Bucket=self._bucket, **what)
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time
+        import boto3
+        from botocore.config import Config
+
+        terms, keys = self._terms, self._terms.credentials
+        session = boto3.Session(
+            aws_access_key_id=keys.get("access_key_id"),
+            aws_secret_access_key=keys.get("secret_access_key"),
+            aws_session_token=keys.get("session_token"),
+            region_name=terms.region or "us-east-1",
+            profile_name=None if keys else terms.profile,
+        )
+        return session.client(
+            "s3",
+            endpoint_url=terms.endpoint,
+            verify=terms.ca_bundle or terms.verifies,
+            config=Config(
+                s3={"addressing_style": "path" if terms.path_style else "virtual"},
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"max_attempts": 3},
+            ),
+        )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn boto3's errors into what they mean, without what they print."""
+    import botocore.exceptions as boto
+
+    try:
+        yield
+    except boto.ClientError as error:
+        said = error.response.get("Error", {})
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        raise answered(status, said.get("Code", ""), said.get("Message", "")) from None
+    except (boto.HTTPClientError, boto.ConnectionError) as error:
+        raise Told(Trouble(Kind.BUSY, f"no answer ({type(error).__name__})")) from None
+    except boto.BotoCoreError as error:
+        raise Told(Trouble(Kind.REFUSED, cleaned(str(error)))) from None
