@@ -37,12 +37,13 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)([wdhms])")
 class Settings:
     """Everything the monitor needs to know.
 
-    `database` is the tracking database; `roots` are absolute paths of artifact
-    roots; `artifacts_destination` is where proxied artifacts lie, None when that is no local
-    directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
-    the database of the model registry, whose versions claim places too: `database` itself where
-    it is not kept apart, None where none was given, so that the one given last counts. `full_cycle`
-    is the time from one of the monitor's full cycles to the next; None: it makes none by itself.
+    `database` is the tracking database; `roots` are artifact roots: absolute paths, or places in
+    object stores such as `s3://bucket/prefix`; `artifacts_destination` is where proxied artifacts
+    lie, None when that is neither; `working_directory` is what relative artifact URIs are relative
+    to. `registry` is the database of the model registry, whose versions claim places too:
+    `database` itself where it is not kept apart, None where none was given, so that the one given
+    last counts. `full_cycle` is the time from one of the monitor's full cycles to the next; None:
+    it makes none by itself.
     `purge_metadata`: the monitor removes rows, too, whose files it purged.
     """
 

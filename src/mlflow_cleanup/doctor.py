@@ -14,6 +14,7 @@ from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.model.location import RESERVED
+from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.text import printable
 from mlflow_cleanup.stores.base import ArtifactStore
@@ -68,6 +69,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 def _roots(settings: Settings) -> Iterator[Finding]:
     for root in real_roots(settings):
+        if is_object(root):
+            yield from _object_root(settings, root)
+            continue
         if not os.path.exists(root):
             meaning = "MLflow makes it with the first artifact; until then nothing there is judged"
             yield Finding("note", f"root {root}", f"does not exist yet; {meaning}")
@@ -82,6 +86,16 @@ def _roots(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("good", f"root {root}", "can be read and written")
             yield from _other_file_systems(root)
+
+
+def _object_root(settings: Settings, root: str) -> Iterator[Finding]:
+    """Nothing is moved there, so there is no more to it than what its store answers."""
+    problem = _owner_problem(settings, root)
+    if problem is not None:
+        yield Finding("bad", f"root {root}", problem)
+        return
+    meaning = "what is deleted is held in place, and takes up room there until it is purged"
+    yield Finding("good", f"root {root}", f"can be read; {meaning}")
 
 
 def _strangers(settings: Settings, root: str) -> Iterator[Finding]:

@@ -160,14 +160,15 @@ class NoRoot(StoreUnreachable):
 
 
 class RootTwice(StoreUnreachable):
-    """Two artifact roots are one directory."""
+    """Two artifact roots are one place."""
 
-    def __init__(self, root: str, other: str) -> None:
+    def __init__(self, root: str, other: str, *, hint: str = "") -> None:
         self.other = other
         super().__init__(
             root,
-            f"it is the same directory as the artifact root {other}, as by a bind mount, so that "
-            "each place has two names and a claim only one of them. Configure one of the two",
+            f"it is the same place as the artifact root {other}, as by a bind mount, so that "
+            "each place has two names and a claim only one of them. Configure one of the two"
+            f"{hint}",
         )
 
 

@@ -28,6 +28,8 @@ class Faults:
     """
 
     failures: dict[str, Callable[[], Exception]] = field(default_factory=dict)
+    answers: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    """What the next call of a method answers, in place of what the store would."""
     calls: Counter[str] = field(default_factory=Counter)
     _before: dict[str, list[Hook]] = field(default_factory=dict)
     _after: dict[str, list[Hook]] = field(default_factory=dict)
@@ -61,7 +63,7 @@ class Faults:
             hook()
         if method in self.failures:
             raise self.failures[method]()
-        result = call()
+        result = self.answers.pop(method, call)()
         for hook in self._after.pop(method, ()):
             hook()
         return result

@@ -25,7 +25,7 @@ class Odd:
 
 MALFORMED = "its artifact location is malformed"
 AMBIGUOUS = "its artifact location can be read in more than one way"
-REMOTE = "its artifact location is not on a local file system"
+REMOTE = "its artifact location is in storage that is not handled"
 OUTSIDE = "not under a configured artifact root"
 NOT_ITS_OWN = "its artifact location is not a directory of its own"
 RESERVED = "it lies in mlflow-cleanup's own directory"
@@ -48,7 +48,8 @@ URIS = {
     "query": Odd("mlflow-artifacts:/0/{id}/artifacts?a=b", AMBIGUOUS),
     "fragment": Odd("file://{root}/0/{id}/artifacts#top", AMBIGUOUS),
     "scheme in capitals": Odd("FILE://{root}/0/{id}/artifacts", AMBIGUOUS),
-    "s3": Odd("s3://bucket/0/{id}/artifacts", REMOTE),
+    "s3": Odd("s3://bucket/0/{id}/artifacts", OUTSIDE),
+    "hdfs": Odd("hdfs://host/0/{id}/artifacts", REMOTE),
     "unknown scheme": Odd("telling+scheme://host/0/{id}/artifacts", REMOTE),
     "web address": Odd("https://server/0/{id}/artifacts", REMOTE),
     "file of another host": Odd("file://server{root}/0/{id}/artifacts", REMOTE),

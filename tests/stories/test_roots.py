@@ -302,7 +302,7 @@ class TestOneDirectoryTwice:
             problems = {path: root.problem for path, root in world.ledger.roots().items()}
             seen = {root.root: root.problem for root in plan.roots}
             for one, other in ((world.root, alias), (alias, world.root)):
-                said = f"it is the same directory as the artifact root {other}"
+                said = f"it is the same place as the artifact root {other}"
                 assert said in str(problems[str(one)])
                 assert said in str(seen[str(one)])
             assert plan.take == ()

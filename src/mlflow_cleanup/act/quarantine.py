@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of, new_item_id
 from mlflow_cleanup.errors import CleanupError, ForeignOwner, NoRoot, StoreUnreachable
+from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
-from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.item import Held, Item, ItemState
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.plan import Quarantine
 from mlflow_cleanup.model.verdict import Garbage
@@ -55,12 +56,34 @@ def _quarantine_batch(steps: Sequence[Quarantine], tools: Tools) -> list[Taken]:
     tools.ledger.items.put([item for item, _ in intended], tools.now.aged_s)
     tools.refresh()
     outcomes, stores = Outcomes(tools), _MarkedStores(tools)
-    taken = [_take(step, item, outcomes, stores) for item, step in intended]
+    held = _held_in_place(intended, tools)
+    taken = [
+        _leave(step, item, held[item.location], outcomes)
+        if item.location in held
+        else _take(step, item, outcomes, stores)
+        for item, step in intended
+    ]
     tools.refresh()
     ends = time.monotonic() + MEASURE_S
     seen = [_look_again(result, ends, outcomes, tools) for result in taken]
     outcomes.settle()
     return seen
+
+
+def _held_in_place(
+    intended: Sequence[tuple[Item, Quarantine]], tools: Tools
+) -> dict[Location, Item]:
+    """Find what is held where it lies, so that it looks as if nobody had taken it yet."""
+    ids = [item.entity.id for item, _ in intended]
+    found = tools.ledger.items.of(ids, *HELD)
+    return {item.location: item for item in found if item.held is Held.IN_PLACE}
+
+
+def _leave(step: Quarantine, item: Item, held: Item, outcomes: Outcomes) -> Taken:
+    """Leave a place that an item holds already: its retention counts from then."""
+    left = replace(item, state=ItemState.ABANDONED)
+    outcomes.add(left, None, RunState.GONE)
+    return Taken(step, left, skipped=f"held in place already, as item {held.id}")
 
 
 class _MarkedStores:

@@ -81,7 +81,9 @@ def _loss(item: Item, intent: Item, presence: Presence, tools: Tools) -> str | N
         return f"{purged.files} file(s) had been purged already; what was left of it is back"
     if intent.attempts:
         return "its purge had begun; look whether all of its files are back"
-    if item.held is not Held.TRASH or presence.in_trash:
+    if item.held is Held.IN_PLACE:
+        return None if presence.at_origin else "its files were held in place and are not there"
+    if presence.in_trash:
         return None
     if presence.at_origin and item.state in _RESUMABLE:
         return None

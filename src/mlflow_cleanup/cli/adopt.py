@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from mlflow_cleanup.errors import BadUsage
 
 
 @click.command()
-@click.argument("root", type=click.Path(file_okay=False, exists=True))
+@click.argument("root", type=click.Path(file_okay=False))
 @connection
 @policy
 def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
@@ -25,12 +24,14 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     from mlflow_cleanup.cycle.sweep import known_and_unknown
     from mlflow_cleanup.ledger.lease import Lease
     from mlflow_cleanup.ledger.ledger import Ledger
-    from mlflow_cleanup.observe.places import slashed
+    from mlflow_cleanup.observe.places import is_not_made_yet, real_root
     from mlflow_cleanup.report.text import printable, size_text
 
     settings = settings_beside_server(given)
-    real = slashed(os.path.realpath(root))
-    if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
+    real = real_root(root)
+    if is_not_made_yet(real):
+        raise BadUsage(f"there is no directory {real}")
+    if real not in map(real_root, settings.roots):
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
     require_database(settings.database)
     with Lease(settings.lease_places, "mlflow-cleanup adopt"):

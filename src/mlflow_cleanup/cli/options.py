@@ -20,7 +20,7 @@ from mlflow_cleanup.config import (
     read_file,
     state_dir_for,
 )
-from mlflow_cleanup.errors import DatabaseMissing
+from mlflow_cleanup.errors import BadUsage, DatabaseMissing
 from mlflow_cleanup.model.plan import Terms
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ _PLACES = (
     setting(
         "--artifacts-destination",
         also=("MLFLOW_ARTIFACTS_DESTINATION",),
-        help="Where the server keeps proxied artifacts (default: ./mlartifacts).",
+        help="Where the server keeps proxied artifacts, a directory or for example "
+        "s3://bucket/prefix (default: ./mlartifacts).",
     ),
     setting(
         "--registry-store-uri",
@@ -99,7 +100,8 @@ _PLACES = (
         "--artifact-root",
         multiple=True,
         type=click.Path(),
-        help="A further directory under which artifacts may lie; can be given several times.",
+        help="A further place under which artifacts may lie, a directory or for example "
+        "s3://bucket/prefix; can be given several times.",
     ),
 )
 
@@ -256,12 +258,10 @@ def settings_of(
     found: Whereabout, given: dict[str, Any], more_roots: Iterable[str] = ()
 ) -> Settings:
     """Make settings from where things are and the options given; raises BadUsage and others."""
-    from mlflow_cleanup.server.flags import local_path
-
     here = os.getcwd()
     database = database_of(found.backend, here)
-    named = (local_path(root, here) for root in given.get("artifact_root") or ())
-    roots = dict.fromkeys(root for root in (*named, *found.roots, *more_roots) if root)
+    named = [named_root(root) for root in given.get("artifact_root") or ()]
+    roots = dict.fromkeys((*named, *found.roots, *more_roots))
     state_dir = given.get("state_dir")
     return Settings(
         database=database,
@@ -286,6 +286,20 @@ def settings_of(
             most_entities=given.get("most_entities", 10_000),
         ),
     )
+
+
+def named_root(text: str) -> str:
+    """Read an artifact root that an operator names; raises BadUsage, also where none can be."""
+    from mlflow_cleanup.model.location import is_proxied, scheme_of
+    from mlflow_cleanup.server.flags import root_of
+
+    if (root := root_of(text, os.getcwd())) is not None:
+        return root
+    if is_proxied(text):
+        hint = "it names no storage; say with --artifacts-destination where the server keeps it"
+    else:
+        hint = f"artifacts in storage of the kind {scheme_of(text)}: are left alone"
+    raise BadUsage(f"{text!r} cannot be an artifact root: {hint}")
 
 
 def settings_beside_server(given: dict[str, Any]) -> Settings:

@@ -11,6 +11,7 @@ import click
 
 from mlflow_cleanup.cli.options import as_json, connection, state_dir_of, state_dir_to_write
 from mlflow_cleanup.errors import BadUsage
+from mlflow_cleanup.model.objects import is_object_root
 
 _ID = re.compile(r"(m-|tr-)?[0-9a-f]{32}")
 
@@ -19,6 +20,8 @@ def _target(text: str) -> str:
     """Read what is to be pinned: an id, or else a path."""
     if _ID.fullmatch(text):
         return text
+    if is_object_root(text):
+        return text  # whatever it may mean is kept
     if os.sep not in text and not os.path.exists(text):
         raise BadUsage(f"{text!r} is no id of a run, model or trace, and no path; nothing changed")
     return os.path.realpath(text)

@@ -11,8 +11,9 @@ from mlflow_cleanup.cycle.judging import ENTITIES, Considered, RowJudge, Trashed
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sight import Sight
 from mlflow_cleanup.cycle.staying import Staying
-from mlflow_cleanup.cycle.survey import released
+from mlflow_cleanup.cycle.survey import held_in_place, released
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
+from mlflow_cleanup.decide.retention import is_due
 from mlflow_cleanup.errors import CleanupError, DatabaseBusy
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
@@ -97,7 +98,7 @@ class Collection:
         for page in self.considered(takes_bytes=take is not None):
             for one in page:
                 if one.stays is not None:
-                    tell(Collected(one.row.target, one.fate, one.stays))
+                    tell(Collected(one.row.target, one.fate, one.stays, one.scheme))
             going = [one for one in page if one.stays is None]
             failed = self._take(going, take) if take is not None else {}
             if not self._keeps_going():
@@ -116,12 +117,13 @@ class Collection:
     def plan(self) -> tuple[SweepPlan, list[Considered]]:
         """Show what `remove` would do: the places that would go, measured, and every row."""
         rows = [one for page in self.considered() for one in page]
+        waits = self._held_on()
         take = tuple(
             replace(judged, size=self._size_of(judged.place))
             for one in rows
             if one.stays is None
             for judged in one.places
-            if self._exists(judged.place)
+            if judged.place not in waits and self._exists(judged.place)
         )
         keep = tuple(
             judged
@@ -139,6 +141,12 @@ class Collection:
             keep=keep,
         )
         return plan, rows
+
+    def _held_on(self) -> frozenset[Location]:
+        """Name the places that are held in place and whose time has not come."""
+        retention, aged_s = self.workplace.settings.retention, self.sight.now.aged_s
+        held = self.workplace.ledger.items.held_in_place()
+        return frozenset(item.location for item in held if not is_due(item, retention, aged_s))
 
     def _size_of(self, place: Location) -> Size | None:
         try:
@@ -232,7 +240,10 @@ class Collection:
         """Have places taken; returns those that would not go."""
         rows = {judged.place: one.row for one in going for judged in one.places}
         places = {judged.place: judged for one in going for judged in one.places}
-        there = [judged for place, judged in places.items() if self._exists(place)]
+        held = held_in_place(self.workplace)
+        there = [
+            judged for place, judged in places.items() if place not in held and self._exists(place)
+        ]
         due = [one.row for one in going if one.waits is None]
         ids = [row.target.id for row in due if row.gone is not None]
         failed: dict[Target, Collected] = {}

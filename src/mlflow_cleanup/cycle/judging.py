@@ -13,6 +13,7 @@ from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Item
+from mlflow_cleanup.model.location import scheme_of
 from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.plan import Judged
 from mlflow_cleanup.model.target import Target, TargetKind
@@ -41,7 +42,8 @@ class Considered:
     """One row with its judged places.
 
     `stays` says why nothing of it may go, and `fate` how that counts. `waits`: why its row stays
-    for now, while its bytes may go into the trash, though not for good.
+    for now, while its bytes may go into the trash, though not for good. `scheme` names the storage
+    it is in, where that is not handled.
     """
 
     row: Deleted
@@ -49,6 +51,7 @@ class Considered:
     stays: str | None = None
     fate: Fate = Fate.KEPT
     waits: str | None = None
+    scheme: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class RowJudge:
         if not kept:
             return Considered(row, judged)
         fate = Fate.KEPT if kept[0].reason in _ON_PURPOSE else Fate.FAILED
-        return Considered(row, judged, str(kept[0]), fate)
+        scheme = scheme_of(kept[0].detail) if kept[0].reason is Kept.REMOTE else None
+        return Considered(row, judged, str(kept[0]), fate, scheme=scheme)
 
     def _candidates(self, rows: Iterable[Deleted]) -> dict[Target, list[Candidate]]:
         """Make a candidate of every place, marked where a process may still be writing to it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from mlflow_cleanup.model.shape import MODEL_FILE, shape_of
 from mlflow_cleanup.model.snapshot import BackendIdentity, Snapshot
 from mlflow_cleanup.model.verdict import Candidate
 from mlflow_cleanup.observe.listing import take_inventory
+from mlflow_cleanup.observe.places import is_not_made_yet
 from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing
 
 Take = Callable[[ArtifactStore], Inventory]
@@ -44,7 +44,7 @@ def list_roots(
     return tuple(
         _list_root(workplace, root, take or in_full)
         for root in real_roots(workplace.settings)
-        if os.path.lexists(root) or (root in known and known[root].is_marked)
+        if not is_not_made_yet(root) or (root in known and known[root].is_marked)
     )
 
 
@@ -118,6 +118,7 @@ def see(
         first_seen=workplace.ledger.sightings.first_seen(),
         adopted=_adopted(workplace),
         released=released(workplace).ids,
+        held=frozenset((one.root, one.inside) for one in held_in_place(workplace)),
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
     )
@@ -211,6 +212,11 @@ def _adopted(workplace: Workplace) -> frozenset[str]:
         except CleanupError:
             continue  # its inventory says what is wrong with it
     return frozenset(adopted)
+
+
+def held_in_place(workplace: Workplace) -> frozenset[Location]:
+    """Name the places whose bytes wait there, with the ledger's record, until they are purged."""
+    return frozenset(item.location for item in workplace.ledger.items.held_in_place())
 
 
 class Released(NamedTuple):

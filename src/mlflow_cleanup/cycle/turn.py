@@ -249,7 +249,9 @@ class Cycle:
         self._note_kept(plan.keep, tools)
         for _ in quarantine(plan.quarantine, tools):
             pass  # each told as it happened
-        purge(plan.purge, tools)
+        written_to = upkeep.written_to_since_held(plan.purge, self._workplace)
+        self._hold_again(written_to, tools.now)
+        purge([item for item in plan.purge if item not in written_to], tools)
 
     def next_due_s(self) -> float | None:
         """Say in how many seconds the next purge falls due (0: now); None: none is waiting."""

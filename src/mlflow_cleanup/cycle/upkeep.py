@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mlflow_cleanup.cycle import candidates
@@ -34,6 +35,28 @@ def find_late_writes(workplace: Workplace, sight: Sight) -> None:
         except (CleanupError, OSError):
             continue  # cannot be looked at just now: next time
     ledger.known.move(dict.fromkeys(again, RunState.ORPHANED))
+
+
+def written_to_since_held(items: Iterable[Item], workplace: Workplace) -> tuple[Item, ...]:
+    """Find what lies where it always was, and was written to since it was taken out of use.
+
+    What came late is as new as what lies beside a place that was moved away: all of it is held
+    anew. By the store's own clock: one that runs ahead only makes it wait once more.
+    """
+    if not workplace.settings.retention:
+        return ()
+    there = [item for item in items if item.held is Held.IN_PLACE and item.quarantined_at]
+    return tuple(item for item in there if _was_written_to(item, workplace))
+
+
+def _was_written_to(item: Item, workplace: Workplace) -> bool:
+    if item.state is not ItemState.QUARANTINED or item.quarantined_at is None:
+        return False  # its purge has begun already
+    try:
+        newest = workplace.store_of(item.location.root).newest_write(item.location)
+    except (CleanupError, OSError):
+        return False  # its purge meets the same, and tells of it
+    return newest is not None and newest > item.quarantined_at.timestamp()
 
 
 def measure_sizes(workplace: Workplace, now: Moment) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from mlflow_cleanup.cycle.survey import its_own, list_roots, see
+from mlflow_cleanup.cycle.survey import held_in_place, its_own, list_roots, see
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.sweep import Spot, make_sweep_plan
 from mlflow_cleanup.decide.usage import Facts, Sums, attribute, wanted_ids
@@ -43,7 +43,8 @@ def measure_usage(workplace: Workplace, question: Question) -> Usage:
     judged = _judge(workplace, inventories, now)
     items = {item.id: item for item in workplace.ledger.items.in_state(*HELD, *OPEN)}
     owners = workplace.tracking.owners(wanted_ids(contents, items.values()))
-    facts = Facts(owners, judged.orphans, judged.experiments, items)
+    held = frozenset((one.root, one.inside) for one in held_in_place(workplace))
+    facts = Facts(owners, judged.orphans, judged.experiments, items, held)
     sums = Sums(question.by)
     sums.add(attribute(contents, facts))
     tables = {by: sums.table(by, question.order, question.most) for by in question.by}

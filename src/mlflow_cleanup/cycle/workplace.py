@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from mlflow_cleanup.backends.sqlite import file_id
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.errors import (
+    CleanupError,
     ForeignOwner,
     LedgerMissing,
     NoRoot,
@@ -27,9 +28,17 @@ from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
+from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
-from mlflow_cleanup.observe.places import Places, fold_for, slashed
+from mlflow_cleanup.observe.places import (
+    Places,
+    fold_for,
+    is_not_made_yet,
+    real_root,
+    slashed,
+    spelled_out,
+)
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.marker import Owner
@@ -37,13 +46,15 @@ from mlflow_cleanup.stores.opening import open_store
 
 
 def real_roots(settings: Settings) -> list[str]:
-    """Return the configured roots by their real paths."""
-    return sorted({slashed(os.path.realpath(root)) for root in settings.roots})
+    """Return the configured roots by their one name each."""
+    return sorted({real_root(root) for root in settings.roots})
 
 
 def _is_left(root: str, here: AbstractSet[str]) -> bool:
     """Tell whether a root is not there any more: gone, a link to its new place, or only a shell."""
-    if slashed(os.path.realpath(root)) in here:
+    if is_object(root):
+        return False  # what lies there is only known when it is configured again
+    if real_root(root) in here:
         return True
     return not os.path.lexists(os.path.join(root, RESERVED))
 
@@ -125,7 +136,7 @@ class Workplace:
         destination = self.settings.artifacts_destination
         return Whereabouts(
             working_directory=slashed(self.settings.working_directory),
-            artifacts_destination=slashed(destination) if destination else None,
+            artifacts_destination=spelled_out(destination) if destination else None,
             windows=platform.system() == "Windows",
         )
 
@@ -134,7 +145,7 @@ class Workplace:
         return not self.stop.is_set() and not self.is_called()
 
     def store_of(self, root: str) -> ArtifactStore:
-        """Return the store of an artifact root, by its real path; raises StoreUnreachable.
+        """Return the store of an artifact root, by its one name; raises StoreUnreachable.
 
         Under a root that is another one as well nothing is done.
         What the ledger holds of a root that is not configured (any more) is left alone: a copied or
@@ -145,7 +156,7 @@ class Workplace:
                 raise NoRoot(root)
             self._require_one_name(root)
             known = self.ledger.roots().get(root)
-            self._stores[root] = open_store(
+            store = open_store(
                 root,
                 self._owner(self.ledger.identity or BackendIdentity({})),
                 is_marked=known is not None and known.is_marked,
@@ -153,9 +164,28 @@ class Workplace:
                 wait=self.stop.wait,
                 listers=self.listers,
             )
+            self._require_no_twin(store)
+            self._stores[root] = store
         return self._stores[root]
 
+    def _require_no_twin(self, store: ArtifactStore) -> None:
+        """Refuse what another configured root is as well, which buckets' names alone do not tell.
+
+        An access point is a name of its own for a bucket; the marker says under which it is ours.
+        """
+        if not is_object(store.root):
+            return
+        try:
+            was_at = store.moved_from()
+        except CleanupError:
+            return  # whatever is asked of it next meets it as well
+        if was_at is not None and was_at in real_roots(self.settings):
+            hint = f"; if it is only a copy, run `mlflow-cleanup adopt {store.root}`"
+            raise RootTwice(store.root, was_at, hint=hint)
+
     def _require_one_name(self, root: str) -> None:
+        if is_object(root):
+            return  # see `_require_no_twin`
         directory = file_id(root)
         for other in real_roots(self.settings) if directory else ():
             if other != root and file_id(other) == directory:
@@ -182,7 +212,7 @@ class Workplace:
                 unreachable.add(root)
                 problem = str(error)
             was = known.get(root)
-            if problem is not None and was is None and not os.path.lexists(root):
+            if problem is not None and was is None and is_not_made_yet(root):
                 continue  # MLflow makes it with the first artifact; until then it is no news
             is_marked = problem is None or (was is not None and was.is_marked)
             if was is None or (was.is_marked, was.problem) != (is_marked, problem):

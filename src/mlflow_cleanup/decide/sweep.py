@@ -42,9 +42,9 @@ class View:
     that are no places of an inventory, as they lie in another's or have no shape; `experiments`
     where experiments lie, dead ones too; `first_seen` since when a place has been unclaimed, in
     `awake_s`; `released` are ids of what an operator restored by hand, `backlog` of what had been
-    deleted before the first start, where that is to be left alone as well; `models` the places of
-    versions' copies that hold a model by itself; `problems` say why nothing under a root may count
-    as unclaimed.
+    deleted before the first start, where that is to be left alone as well; `held` are the places of
+    items that are held in place; `models` the places of versions' copies that hold a model by
+    itself; `problems` say why nothing under a root may count as unclaimed.
     """
 
     ground: Ground
@@ -56,6 +56,7 @@ class View:
     adopted: frozenset[str]
     released: frozenset[str] = frozenset()
     backlog: frozenset[str] = frozenset()
+    held: frozenset[Spot] = frozenset()
     unlisted: Mapping[Spot, Place] = field(default_factory=dict)
     models: frozenset[Spot] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -181,6 +182,8 @@ def _unless_left_alone(candidate: Candidate, verdict: Verdict, view: View) -> Ve
         return Keep(Kept.RELEASED)
     if candidate.entity.id in view.backlog:
         return Keep(Kept.BACKLOG)
+    if isinstance(candidate.place, Location) and _spot(candidate.place) in view.held:
+        return Keep(Kept.HELD)
     return verdict
 
 

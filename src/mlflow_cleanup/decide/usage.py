@@ -31,13 +31,15 @@ _Sum = list[int]
 class Facts:
     """What is known of the places: whose they are, which nobody claims, where MLflow writes.
 
-    `experiments` are the places of experiments, `items` what the trash holds, by id.
+    `experiments` are the places of experiments, `items` what is held, by id; `held_in_place` the
+    places of those of them whose bytes are where they always were.
     """
 
     owners: Owners
     orphans: AbstractSet[Spot]
     experiments: AbstractSet[Spot]
     items: Mapping[str, Item]
+    held_in_place: AbstractSet[Spot] = frozenset()
 
 
 def attribute(roots: Iterable[RootContent], facts: Facts) -> Iterator[Portion]:
@@ -67,6 +69,9 @@ def _portions_of(place: Place, root: str, facts: Facts) -> Iterator[Portion]:
     if owner is None:
         run_id = entity.id if entity.kind is EntityKind.RUN else None
         owner = Owner(above[-1] if above else None, run_id)
+    if facts.held_in_place and (root, place.inside) in facts.held_in_place:
+        yield Portion(Kind.QUARANTINED, owner, size.files, size.bytes)
+        return
     if facts.orphans and (root, place.inside) in facts.orphans:
         yield Portion(Kind.ORPHANED, owner, size.files, size.bytes)
         return

@@ -76,6 +76,14 @@ class Items:
             )
         return found
 
+    def held_in_place(self) -> list[Item]:
+        """List the items whose bytes wait where they always were, in the order of their taking."""
+        marks = ", ".join("?" * len(HELD))
+        return self._select(
+            f"held = ? AND state IN ({marks}) ORDER BY rowid",
+            [Held.IN_PLACE.value, *(state.value for state in HELD)],
+        )
+
     def has_any_under(self, root: str) -> bool:
         """Tell whether anything was ever taken under an artifact root."""
         row = self._file.connection.execute(

@@ -24,8 +24,12 @@ class Fate(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One entity as it was carried out; `reason` says why it stays."""
+    """One entity as it was carried out; `reason` says why it stays.
+
+    `scheme` names the kind of storage its bytes are in, where that is none that is handled.
+    """
 
     target: Target
     fate: Fate
     reason: str = ""
+    scheme: str | None = None

@@ -1,8 +1,9 @@
-"""Reading an artifact URI as MLflow would, into a path on the local file system.
+"""Reading an artifact URI as MLflow would, into a local path or a place in an object store.
 
 An artifact URI is text that any MLflow client can set, so it is read twice, for two questions. *May
 something be removed there?* (`place`): only where there is exactly one reading. *What may a live
-claim mean?* (`readings`): every path that some reading gives. Paths here use `/` on every system.
+claim mean?* (`readings`): every path that some reading gives. Paths here use `/` on every system;
+how the URIs of object stores are read is in `model/objects.py`.
 
 How MLflow reads: `mlflow.utils.file_utils.local_file_uri_to_path` percent-decodes plain paths and
 `file:` URIs once; the server joins the decoded path of an `mlflow-artifacts:` URI, or of an HTTP
@@ -14,8 +15,31 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
-from enum import Enum
 from urllib.parse import unquote, urlsplit
+
+from mlflow_cleanup.model.misread import Misread, Unplaced
+from mlflow_cleanup.model.objects import (
+    SCHEMES,
+    is_object,
+    object_place,
+    object_readings,
+    proxied_place,
+    proxied_readings,
+)
+from mlflow_cleanup.model.served import is_served_as_it_is, served
+
+__all__ = [
+    "RESERVED",
+    "Location",
+    "Misread",
+    "Unplaced",
+    "Whereabouts",
+    "foreign_authority",
+    "is_proxied",
+    "place",
+    "readings",
+    "scheme_of",
+]
 
 RESERVED = ".mlflow-cleanup"
 """Name of our own directory, in the state directory's place and under every artifact root."""
@@ -25,35 +49,19 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")  # two letters or more: `C:
 _DRIVE = re.compile(r"^[A-Za-z]:(/|$)")
 
 
-class Misread(str, Enum):
-    """Why an artifact URI names no place that could be acted on."""
-
-    MALFORMED = "malformed"
-    AMBIGUOUS = "ambiguous"
-    REMOTE = "remote"
-    OUTSIDE_ROOTS = "outside roots"
-    SYMLINK = "symlink"
-    RESERVED = "reserved"
-
-
-@dataclass(frozen=True, slots=True)
-class Unplaced:
-    """An artifact URI that names no place under a configured root, and why."""
-
-    why: Misread
-    detail: str
-
-
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place under an artifact root: `root` is an absolute real path, `inside` leads on."""
+    """A place under an artifact root: `root` is an absolute real path or a URI, `inside` leads on.
+
+    In an object store names may be empty: its keys are no paths.
+    """
 
     root: str
     inside: tuple[str, ...]
 
     @property
     def path(self) -> str:
-        """The absolute path, with `/` on every system."""
+        """The absolute path, with `/` on every system, or the URI."""
         return "/".join((self.root.rstrip("/"), *self.inside)) or "/"
 
     def __str__(self) -> str:
@@ -64,8 +72,8 @@ class Location:
 class Whereabouts:
     """What relative and proxied URIs are relative to.
 
-    `working_directory` is the MLflow server's; `artifacts_destination` the absolute local path that
-    proxied artifacts lie under, or None when they lie elsewhere.
+    `working_directory` is the MLflow server's; `artifacts_destination` the absolute local path or
+    the place in an object store that proxied artifacts lie under, or None when they lie elsewhere.
     """
 
     working_directory: str
@@ -74,13 +82,23 @@ class Whereabouts:
 
 
 def place(uri: object, where: Whereabouts) -> str | Unplaced:
-    """Return the one absolute path that `uri` means, or why there is none."""
+    """Return the one absolute path, or place in an object store, that `uri` means, or why none."""
     if not isinstance(uri, str) or not uri or any(char < " " for char in uri):
         return Unplaced(Misread.MALFORMED, repr(uri))
+    if scheme_of(uri) in SCHEMES:
+        return object_place(uri)
+    if uri[0] == " " and _SCHEME.match(uri.lstrip()):
+        return Unplaced(Misread.AMBIGUOUS, uri)  # `urllib` takes the spaces off
     raw = _local_part(uri, where)
     if isinstance(raw, Unplaced):
         return raw
+    if (kept_in := _objects_of(uri, where)) is not None:
+        return proxied_place(kept_in, raw, uri)
     path = unquote(raw, errors="surrogateescape")
+    if is_proxied(uri) and not is_served_as_it_is(re.sub(r"//+", "/", path)):
+        return Unplaced(Misread.AMBIGUOUS, uri)
+    if is_proxied(uri) and path.startswith("/"):
+        return Unplaced(Misread.MALFORMED, uri)
     if "%" in path or "\x00" in path or (not where.windows and "\\" in path):
         return Unplaced(Misread.AMBIGUOUS, uri)
     if ".." in _slashes(path, where).split("/"):
@@ -92,15 +110,19 @@ def readings(text: object, where: Whereabouts) -> tuple[str, ...]:
     """Return every absolute path that `text`, a live entity's artifact location, may mean."""
     if not isinstance(text, str) or not text:
         return ()
+    in_objects = object_readings(text)
     raw = _local_part(text, where, lenient=True)
     if isinstance(raw, Unplaced):
-        return ()
+        return in_objects
+    if (kept_in := _objects_of(text, where)) is not None:
+        return proxied_readings(kept_in, raw)
     once = unquote(raw, errors="surrogateescape")
     spellings = dict.fromkeys((raw, once, unquote(once, errors="surrogateescape")))
+    if is_proxied(text):
+        spellings |= dict.fromkeys(served(raw))
     base = _base(text, where)
-    return tuple(
-        dict.fromkeys(_absolute(item.replace("\x00", ""), base, where) for item in spellings)
-    )
+    local = (_absolute(item.replace("\x00", ""), base, where) for item in spellings)
+    return tuple(dict.fromkeys((*in_objects, *local)))
 
 
 def scheme_of(uri: object) -> str:
@@ -161,7 +183,13 @@ def _file_path(host: str, path: str, where: Whereabouts) -> str:
 def _proxied_path(uri: str, path: str, where: Whereabouts) -> str | Unplaced:
     if where.artifacts_destination is None:
         return Unplaced(Misread.REMOTE, uri)
-    return path.lstrip("/") or "."
+    return path.lstrip("/")
+
+
+def _objects_of(uri: str, where: Whereabouts) -> str | None:
+    """Return where in an object store the server keeps what a proxied URI names."""
+    kept_in = where.artifacts_destination
+    return kept_in if kept_in and is_object(kept_in) and is_proxied(uri) else None
 
 
 def _base(uri: str, where: Whereabouts) -> str:

@@ -31,7 +31,7 @@ class Kept(str, Enum):
     PINNED = "pinned by an operator"
     MALFORMED = "its artifact location is malformed"
     AMBIGUOUS = "its artifact location can be read in more than one way"
-    REMOTE = "its artifact location is not on a local file system"
+    REMOTE = "its artifact location is in storage that is not handled"
     OUTSIDE_ROOTS = "not under a configured artifact root"
     NOT_ITS_OWN = "its artifact location is not a directory of its own"
     RESERVED = "it lies in mlflow-cleanup's own directory"
@@ -48,6 +48,7 @@ class Kept(str, Enum):
     REPORT_ONLY = "not everything about this artifact root is known"
     RELEASED = "an operator restored it by hand"
     BACKLOG = "it was deleted before the first start; --backlog include takes it"
+    HELD = "held in place already, until its retention is over"
     FAILING = "too many steps failed in a row under this artifact root"
 
     @property

@@ -32,6 +32,7 @@ from mlflow_cleanup.monitor.calls import WAKE_FILE as WAKE_FILE
 from mlflow_cleanup.monitor.calls import Calls, Tell
 from mlflow_cleanup.monitor.cleaner import Cleaner
 from mlflow_cleanup.monitor.watcher import Watcher
+from mlflow_cleanup.observe.places import absolute_root
 
 
 class MLflowDatabaseMonitor:
@@ -42,8 +43,10 @@ class MLflowDatabaseMonitor:
         ...
         monitor.stop()
 
-    `backend` is a backend store URI, or a whole `Settings`; without `artifact_roots` they are
-    `mlartifacts` and `mlruns` in the working directory, where MLflow puts artifacts by itself.
+    `backend` is a backend store URI, or a whole `Settings`; `artifact_roots` are directories, or
+    places like `s3://bucket/prefix`, the first of them where the server keeps proxied artifacts.
+    Without them they are `mlartifacts` and `mlruns` in the working directory, where MLflow puts
+    artifacts by itself.
     `on_event` is called with every `Event`, from the cleaner's thread. Raises UnsupportedBackend or
     BadUsage at once, LeaseHeld and LedgerUnwritable from `start`.
     """
@@ -137,7 +140,7 @@ class MLflowDatabaseMonitor:
 def _settings(backend: str, artifact_roots: Sequence[str], retention: str | timedelta) -> Settings:
     here = os.getcwd()
     database = database_of(backend, here)
-    roots = [os.path.abspath(root) for root in artifact_roots or ("mlartifacts", "mlruns")]
+    roots = [absolute_root(root) for root in artifact_roots or ("mlartifacts", "mlruns")]
     return Settings(
         database=database,
         roots=tuple(roots),

@@ -1,4 +1,7 @@
-"""Where places really are: artifact URIs resolved against the file system as it is now."""
+"""Where places really are: artifact URIs resolved against the file system as it is now.
+
+A place in an object store is where its name says: nothing there is looked at, and nothing leads on.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,13 @@ from mlflow_cleanup.model.location import (
     place,
     readings,
 )
+from mlflow_cleanup.model.objects import (
+    bucket_of,
+    home_of,
+    is_object,
+    is_object_root,
+    object_root,
+)
 from mlflow_cleanup.model.shape import ARTIFACTS
 
 _LONGEST = 4096
@@ -27,7 +37,10 @@ _DEEP = 100
 """Components up to which a path is resolved step by step; hostile ones are left to the system."""
 
 
-_PLAIN_NAMES = re.compile(r"(?:mlflow-artifacts:|file://)?(?:/[0-9A-Za-z_-][0-9A-Za-z_.-]*)+")
+_PLAIN_NAMES = re.compile(
+    r"(?:mlflow-artifacts:|file://|(?:s3|gs)://[a-z0-9][a-z0-9.-]+)?"
+    r"(?:/[0-9A-Za-z_-][0-9A-Za-z_.-]*)+"
+)
 """Text that can be read in one way only, and still can when plain names are added to it."""
 
 Inside = tuple[str, ...]
@@ -45,8 +58,9 @@ class _Above(NamedTuple):
 class Places:
     """Resolves artifact URIs under the given roots; what it learns of links holds for one snapshot.
 
-    `roots` are absolute paths as configured. Looks at the file system, changes nothing. `listed`
-    are places under each real root that a listing went down to, so that no link leads there.
+    `roots` are absolute paths or places in object stores as configured. Looks at the file system,
+    changes nothing. `listed` are places under each real root that a listing went down to, so that
+    no link leads there.
     """
 
     def __init__(
@@ -61,8 +75,11 @@ class Places:
         self._real: dict[str, str] = {}
         self._links: dict[str, bool] = {}
         self._followed: dict[str, str] = {}
-        spelled = {slashed(root): slashed(os.path.realpath(root)) for root in roots}
+        spelled = {spelled_out(root): real_root(root) for root in roots}
         spelled.update({real: real for real in list(spelled.values())})
+        self._homes: dict[str, set[str]] = {}
+        for home in filter(None, map(home_of, spelled)):
+            self._homes.setdefault(bucket_of(home), set()).add(home)
         # The innermost root first, under each of its two spellings.
         self._roots = sorted(spelled.items(), key=lambda pair: len(pair[0]), reverse=True)
 
@@ -90,7 +107,7 @@ class Places:
         """Return every path that a live claim's text may mean, with and without links resolved."""
         if isinstance(text, str) and (found := self._claimed_usually(text)) is not None:
             return found
-        paths = readings(text, self._where)
+        paths = self._readings(text)
         return tuple(dict.fromkeys([*paths, *(self._resolve(path) for path in paths)]))
 
     def links_moved(self) -> bool:
@@ -108,6 +125,8 @@ class Places:
         Looks at each entry that no listing went down to.
         """
         for one in self._all_above(text) or ():
+            if is_object(one.real):
+                continue  # no store has links
             try:
                 with os.scandir(one.real) as entries:
                     for entry in entries:
@@ -145,7 +164,23 @@ class Places:
     def _all_above(self, text: str) -> tuple[_Above, ...] | None:
         if not is_plain(text):
             return None
-        return tuple(self._real_above(path) for path in readings(text, self._where))
+        return tuple(self._real_above(path) for path in self._readings(text))
+
+    def _readings(self, text: object) -> tuple[str, ...]:
+        """Return what a text may mean, in a root's bucket under each name that it is known by.
+
+        What decides where a name leads are credentials and endpoints that we need not know: an
+        account that AZURE_STORAGE_CONNECTION_STRING names instead, or Google's storage reached as
+        S3. Where bucket or container are called the same, they may be the same.
+        """
+        paths = readings(text, self._where)
+        others = [
+            home + path.removeprefix(own)
+            for path in paths
+            if (own := home_of(path))
+            for home in self._homes.get(bucket_of(own), ())
+        ]
+        return (*dict.fromkeys((*paths, *others)),) if others else paths
 
     def _real_above(self, path: str) -> _Above:
         real = self._resolve(path)
@@ -161,6 +196,8 @@ class Places:
             return Unplaced(Misread.OUTSIDE_ROOTS, f"{path} is an artifact root itself")
         if RESERVED in inside:
             return Unplaced(Misread.RESERVED, path)
+        if is_object(root):
+            return Location(root, inside)
         for depth in range(1, len(inside) + 1):
             if self._is_link(Location(root, inside[:depth]).path):
                 return Unplaced(Misread.SYMLINK, path)
@@ -177,7 +214,7 @@ class Places:
         known = self._real.get(path)
         if known is not None:
             return known
-        if len(path) > _LONGEST:
+        if len(path) > _LONGEST or is_object(path):
             return path
         if path.count("/") > _DEEP:
             if (real := _real(path)) != path:
@@ -211,13 +248,36 @@ def slashed(path: str) -> str:
     return os.path.abspath(path).replace(os.sep, "/")
 
 
+def absolute_root(root: str) -> str:
+    """Write a root as an absolute path, or as its place in an object store; raises BadUsage."""
+    return object_root(root) if is_object_root(root) else os.path.abspath(root)
+
+
+def spelled_out(root: str) -> str:
+    """Write a root as paths are compared, whatever links lead to it."""
+    return object_root(root) if is_object_root(root) else slashed(root)
+
+
+def real_root(root: str) -> str:
+    """Return the one name of an artifact root: its real path, or its place in an object store."""
+    return object_root(root) if is_object_root(root) else slashed(os.path.realpath(root))
+
+
+def is_not_made_yet(root: str) -> bool:
+    """Tell whether MLflow may yet make a root, by its first artifact; in a bucket there is none."""
+    return not is_object(root) and not os.path.lexists(root)
+
+
 def fold_for(system: str) -> Callable[[str], str]:
     """Return the mapping under which two spellings of one place are equal on this system.
 
-    File systems of macOS and Windows ignore case, those of macOS Unicode normal forms too.
+    File systems of macOS and Windows ignore case, those of macOS Unicode normal forms too. Keys in
+    an object store are what they are.
     """
     if system in ("Darwin", "Windows"):
-        return lambda path: unicodedata.normalize("NFC", path).casefold()
+        return lambda path: (
+            path if is_object(path) else unicodedata.normalize("NFC", path).casefold()
+        )
     return str
 
 

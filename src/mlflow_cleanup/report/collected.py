@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ class Tally:
     counts: Counter[tuple[str, Fate]] = field(default_factory=Counter)
     removed: list[Collected] = field(default_factory=list)
     stays: list[Collected] = field(default_factory=list)
+    schemes: Counter[str] = field(default_factory=Counter)
+    """How many stay as they are in storage of some kind that is not handled."""
     freed: Size = field(default_factory=Size)
     is_stopped: bool = False
     vacuumed: tuple[int, int] | None = None
@@ -30,6 +32,8 @@ class Tally:
     def add(self, one: Collected) -> None:
         """Take down what became of one entity."""
         self.counts[one.target.kind.value, one.fate] += 1
+        if one.scheme is not None:
+            self.schemes[one.scheme] += 1
         if one.fate in _TOLD_EACH:
             self.stays.append(one)
         else:
@@ -44,6 +48,7 @@ def tally_values(tally: Tally) -> dict[str, Any]:
     """Return everything as JSON values."""
     return {
         "counts": {fate.value: tally.of(fate) for fate in Fate},
+        "unhandled": dict(tally.schemes),
         "is_stopped": tally.is_stopped,
         "freed": {"files": tally.freed.files, "bytes": tally.freed.bytes},
         "entities": [_values(one) for one in (*tally.removed, *tally.stays)],
@@ -69,6 +74,8 @@ def tally_text(tally: Tally) -> str:
         lines[0] = f"{files} without files by now; their rows stay"
     lines[0] += f"; {amount(tally.freed)} freed" if tally.freed.files else ""
     lines += [f"  {collected_text(one)}" for one in tally.stays]
+    if tally.schemes:
+        lines.append(f"  in storage that is not handled: {schemes_text(tally.schemes)}")
     if tally.of(Fate.HELD):
         lines.append("  rows stay until their files are purged: `mlflow-cleanup trash list`")
     if tally.is_stopped:
@@ -77,6 +84,11 @@ def tally_text(tally: Tally) -> str:
         before, after = map(size_text, tally.vacuumed)
         lines.append(f"  the database takes {after} on the disk now, {before} before")
     return "\n".join(map(printable, lines))
+
+
+def schemes_text(schemes: Mapping[str, int]) -> str:
+    """Count what is in storage that is not handled, by its kind."""
+    return ", ".join(f"{count} in {scheme}:" for scheme, count in sorted(schemes.items()))
 
 
 def removed_text(tally: Tally) -> str:

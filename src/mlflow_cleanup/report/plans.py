@@ -11,7 +11,7 @@ from typing import Any
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Size
-from mlflow_cleanup.model.location import Location
+from mlflow_cleanup.model.location import Location, scheme_of
 from mlflow_cleanup.model.plan import (
     Judged,
     Refusal,
@@ -21,7 +21,7 @@ from mlflow_cleanup.model.plan import (
     SweepPlan,
 )
 from mlflow_cleanup.model.snapshot import BackendIdentity
-from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep
+from mlflow_cleanup.model.verdict import Candidate, Garbage, Gone, Keep, Kept
 from mlflow_cleanup.report import fields
 from mlflow_cleanup.report.text import counted, minute, printable, size_text, table
 
@@ -192,12 +192,20 @@ def _by_reason(head: str, judged: Iterable[Judged]) -> str:
     counts: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for item in judged:
         verdict = item.verdict
-        counts[item.candidate.entity.kind.value, verdict.reason.value].append(item)
+        counts[item.candidate.entity.kind.value, _reason(verdict)].append(item)
     rows = [
         [kind, reason, str(len(items)), size_text(_bytes(items))]
         for (kind, reason), items in sorted(counts.items(), key=lambda pair: -_bytes(pair[1]))
     ]
     return f"{head}:\n{table(['what', 'why', 'count', 'size'], rows)}" if rows else ""
+
+
+def _reason(verdict: Garbage | Keep) -> str:
+    """Say why, told apart by the kind of storage where that is the reason."""
+    reason: str = verdict.reason.value
+    if isinstance(verdict, Keep) and verdict.reason is Kept.REMOTE:
+        return f"{reason} ({scheme_of(verdict.detail)}:)"
+    return reason
 
 
 def _largest(judged: Sequence[Judged], *, everything: bool) -> str:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.ledger.ageing import read_clocks
 from mlflow_cleanup.ledger.items import HELD
-from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event
-from mlflow_cleanup.model.item import Item, ItemState
+from mlflow_cleanup.model.item import Held, Item, ItemState, Size
+from mlflow_cleanup.model.location import scheme_of
+from mlflow_cleanup.model.verdict import Kept
+from mlflow_cleanup.report.collected import schemes_text
 from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.text import length_text, minute, printable, size_text, table
 
@@ -44,12 +49,14 @@ def status_values(state_dir: Path) -> Values:
             ],
             "known_active_runs": len(ledger.known.active),
             "kept": [{"run_id": run.run_id, "reason": run.kept} for run in kept],
+            "unhandled": _unhandled(kept),
             "backlog": _backlog(ledger),
             "items": {
                 state.value: {"count": count, "files": size.files, "bytes": size.bytes}
                 for state, (count, size) in counts.items()
             },
             "failed": [_failure(item) for item in _held(ledger) if item.error],
+            "held_in_place": _in_place(ledger),
             "freed": {"files": freed.files, "bytes": freed.bytes},
         }
     finally:
@@ -75,6 +82,7 @@ def status_text(values: Values) -> str:
         *(_root_line(root) for root in values["roots"]),
         f"active runs  {values['known_active_runs']}",
         f"in the trash {held['count']} item(s), {size_text(held['bytes'])}",
+        *_in_place_lines(values["held_in_place"], indent="  "),
         f"freed so far {size_text(values['freed']['bytes'])} in {values['freed']['files']} file(s)",
     ]
     if watching:
@@ -85,6 +93,8 @@ def status_text(values: Values) -> str:
         lines.append(
             f"backlog      {backlog['runs']} run(s), {size} (--backlog include reclaims them)"
         )
+    if values["unhandled"]:
+        lines.append(f"unhandled    {schemes_text(values['unhandled'])}")
     lines += [f"kept         run {run['run_id']}: {run['reason']}" for run in values["kept"]]
     lines += [
         f"FAILED       {item['entity']} {item['run_id']}: {item['error']}"
@@ -141,7 +151,7 @@ def trash_text(values: list[Values]) -> str:
             item["entity"],
             printable(item["run_id"]),
             printable(item["name"] or "-"),
-            item["state"],
+            _state_text(item),
             "?" if item["bytes"] is None else size_text(item["bytes"]),
             minute(datetime.fromisoformat(item["purge_at"]))
             if item["purge_at"]
@@ -150,7 +160,37 @@ def trash_text(values: list[Values]) -> str:
         ]
         for item in values
     ]
-    return table(["WHAT", "ID", "NAME", "STATE", "SIZE", "PURGED AT", "ORIGIN"], rows)
+    shown = table(["WHAT", "ID", "NAME", "STATE", "SIZE", "PURGED AT", "ORIGIN"], rows)
+    there = [item for item in values if item["held"] == Held.IN_PLACE.value]
+    size = sum(item["bytes"] or 0 for item in there)
+    return "\n".join([shown, *_in_place_lines({"count": len(there), "bytes": size})])
+
+
+def _state_text(item: Values) -> str:
+    is_there = item["held"] == Held.IN_PLACE.value
+    return f"{item['state']}, {item['held']}" if is_there else str(item["state"])
+
+
+def _unhandled(kept: Iterable[KnownRun]) -> dict[str, int]:
+    """Count the kept runs whose artifacts are in storage that is not handled, by its kind."""
+    far = (run for run in kept if str(run.kept).startswith(Kept.REMOTE.value))
+    return dict(Counter(scheme_of(run.artifact_uri) for run in far))
+
+
+def _in_place(ledger: Ledger) -> Values:
+    sizes = [item.size or Size() for item in ledger.items.held_in_place()]
+    total = sum(sizes, Size())
+    return {"count": len(sizes), "files": total.files, "bytes": total.bytes}
+
+
+def _in_place_lines(there: Values, indent: str = "") -> list[str]:
+    """Say what still takes up room where it always was: in object stores nothing is moved."""
+    if not there["count"]:
+        return []
+    return [
+        f"{indent}held in place: {there['count']} item(s), {size_text(there['bytes'])}, which lie "
+        "where they were and take up room there until they are purged"
+    ]
 
 
 def history_values(state_dir: Path, limit: int, run_ids: tuple[str, ...] = ()) -> list[Values]:

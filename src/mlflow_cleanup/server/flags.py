@@ -14,6 +14,7 @@ from pathlib import Path
 from mlflow_cleanup.config import DEFAULT_BACKEND
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.location import Misread, Unplaced, Whereabouts, place
+from mlflow_cleanup.model.objects import is_object_root, object_root
 from mlflow_cleanup.observe.places import slashed
 
 DEFAULT_DESTINATION = "./mlartifacts"
@@ -67,9 +68,9 @@ _OTHERS = frozenset(
 class Whereabout:
     """What the server will use: its store, its proxied artifacts' destination, its artifact roots.
 
-    `destination` is an absolute local path or None; `roots` are absolute local paths; `registry` is
-    the URI of a model registry kept apart, None when it is in the same store. `address` is where it
-    listens.
+    `destination` is an absolute local path, a place in an object store, or None; `roots` likewise;
+    `registry` is the URI of a model registry kept apart, None when it is in the same store.
+    `address` is where it listens.
     """
 
     backend: str
@@ -85,14 +86,14 @@ def derive(
     """Say where MLflow, started with these arguments, keeps its metadata and its artifacts."""
     values = _values(arguments, environment)
     serves = _serves_artifacts(arguments, environment)
-    destination = local_path(
+    destination = root_of(
         values["--artifacts-destination"] or DEFAULT_DESTINATION, working_directory
     )
-    candidates = [local_path(DEFAULT_CLIENT_ROOT, working_directory)]
+    candidates = [root_of(DEFAULT_CLIENT_ROOT, working_directory)]
     if serves:
         candidates.insert(0, destination)
     if (default_root := values["--default-artifact-root"]) is not None:
-        candidates.insert(0, local_path(default_root, working_directory))
+        candidates.insert(0, root_of(default_root, working_directory))
     return Whereabout(
         backend=values["--backend-store-uri"] or default_backend(working_directory),
         destination=destination if serves else None,
@@ -112,8 +113,13 @@ def default_backend(working_directory: str) -> str:
     return DEFAULT_BACKEND
 
 
-def local_path(uri: str, working_directory: str) -> str | None:
-    """Return the absolute path that an artifact root means, None when it is not a local one."""
+def root_of(uri: str, working_directory: str) -> str | None:
+    """Return the absolute path that an artifact root means, or its place in an object store.
+
+    None when it is elsewhere, as in storage that is not handled. Raises BadUsage.
+    """
+    if is_object_root(uri):
+        return object_root(uri)
     where = Whereabouts(slashed(working_directory), None, windows=os.name == "nt")
     found = place(uri, where)
     if not isinstance(found, Unplaced):

@@ -73,7 +73,8 @@ def test_a_place_need_not_exist(home: Path) -> None:
         ("{home}/art/.mlflow-cleanup/trash/x", Misread.RESERVED),
         ("{home}/art/0/.mlflow-cleanup", Misread.RESERVED),
         ("{home}/art/../beside/0", Misread.MALFORMED),
-        ("s3://bucket/0", Misread.REMOTE),
+        ("s3://bucket/0", Misread.OUTSIDE_ROOTS),
+        ("hdfs://host/0", Misread.REMOTE),
         ("{home}/art/0%2525", Misread.AMBIGUOUS),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.errors import BadUsage
-from mlflow_cleanup.server.flags import Whereabout, default_backend, derive, local_path
+from mlflow_cleanup.server.flags import Whereabout, default_backend, derive, root_of
 
 PLAIN = Whereabout(
     backend="sqlite:///mlflow.db",
@@ -104,7 +104,12 @@ def test_a_switch_of_a_later_release_hides_nothing() -> None:
             "/a",
             ("/a", "/home/mlruns"),
         ),
-        (["--artifacts-destination", "s3://bucket/x"], {}, None, ("/home/mlruns",)),
+        (
+            ["--artifacts-destination", "s3://bucket/x/"],
+            {},
+            "s3://bucket/x",
+            ("s3://bucket/x", "/home/mlruns"),
+        ),
         (["--artifacts-destination", "hdfs://h/x"], {}, None, ("/home/mlruns",)),
         (
             ["--default-artifact-root", "/d"],
@@ -119,10 +124,10 @@ def test_a_switch_of_a_later_release_hides_nothing() -> None:
             ("/d", "/home/mlartifacts", "/home/mlruns"),
         ),
         (
-            ["--default-artifact-root", "s3://b"],
+            ["--default-artifact-root", "s3://bucket"],
             {},
             "/home/mlartifacts",
-            ("/home/mlartifacts", "/home/mlruns"),
+            ("s3://bucket", "/home/mlartifacts", "/home/mlruns"),
         ),
         (
             ["--default-artifact-root", "mlflow-artifacts:/"],
@@ -166,6 +171,15 @@ def test_artifact_roots_are_where_the_server_puts_artifacts(
     assert whereabout.roots == roots
 
 
+@pytest.mark.parametrize(
+    "uri", ["s3://host:9000/b/x", "s3://bucket/x?a=b", "S3://bucket/x", "s3://bucket//x", "gs://"]
+)
+def test_a_root_in_an_object_store_is_written_plainly(uri: str) -> None:
+    """A host, a port, a query or an empty name leave it open which bucket or key is meant."""
+    with pytest.raises(BadUsage, match="no plain place in an object store"):
+        root_of(uri, "/home")
+
+
 @pytest.mark.parametrize("uri", ["file:///a?b", "file:///a%2520b", "FILE:///a"])
 def test_a_root_that_can_be_read_in_two_ways_is_refused(uri: str) -> None:
     """Nothing is guessed about where files may be removed."""
@@ -183,13 +197,14 @@ def test_a_root_that_can_be_read_in_two_ways_is_refused(uri: str) -> None:
         ("/100%", "/100%"),
         ("/a\\b", "/a\\b"),
         ("file:art", "/home/art"),
-        ("gs://b/x", None),
+        ("gs://bucket/x", "gs://bucket/x"),
+        ("hdfs://h/x", None),
         ("mlflow-artifacts:/", None),
     ],
 )
-def test_a_local_path_is_told_from_a_remote_one(uri: str, path: str | None) -> None:
-    """Only what lies on a local file system can be an artifact root."""
-    assert local_path(uri, "/home") == path
+def test_a_root_is_told_from_what_is_not_handled(uri: str, path: str | None) -> None:
+    """What lies on a local file system or in an object store can be an artifact root."""
+    assert root_of(uri, "/home") == path
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,466 @@
+"""Artifacts in a bucket: nothing moves there, so what is held is the ledger's word alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.item import Held, ItemState, Size
+from mlflow_cleanup.model.plan import StepResult
+from mlflow_cleanup.model.verdict import Gone, Kept
+from mlflow_cleanup.report.status import status_values, trash_text, trash_values
+from tests.kit.bucket_world import BucketWorld
+from tests.kit.object_grounds import S3Objects, use_s3
+from tests.kit.servers.seaweedfs import SeaweedFS
+
+
+@pytest.fixture
+def objects(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
+    """A bucket of its own."""
+    use_s3(s3_server.endpoint, monkeypatch)
+    return S3Objects(s3_server, s3_server.bucket())
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, objects: S3Objects) -> Iterator[BucketWorld]:
+    """A world in a bucket, seen once already."""
+    made = BucketWorld.make(tmp_path / "home", objects)
+    made.world.cycle()
+    yield made
+    made.world.close()
+
+
+class TestDeletedRun:
+    """A run that is deleted in MLflow."""
+
+    def test_is_held_in_place_and_purged_in_time(self, bucket: BucketWorld) -> None:
+        """Its objects stay where they are for its retention, and are gone after it, counted."""
+        world = bucket.world
+        run, other = bucket.run({"a": 30, "sub/b": 4}), bucket.run({"a": 7})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+
+        assert [item.held for item in world.items(run)] == [Held.IN_PLACE]
+        assert world.items(run)[0].size == Size(2, 34)
+        assert bucket.files(run) == {"a": 30, "sub/b": 4}
+
+        world.advance(days=6)
+        world.cycle()
+        assert bucket.files(run) == {"a": 30, "sub/b": 4}
+        world.advance(days=1)
+        world.cycle()
+
+        assert bucket.files(run) == {}
+        assert bucket.files(other) == {"a": 7}
+        assert world.states(run) == [ItemState.PURGED]
+        assert world.ledger.items.freed() == Size(2, 34)
+
+    def test_restored_in_mlflow_is_let_go_of(self, bucket: BucketWorld) -> None:
+        """Pressing Restore needs nothing copied: the run is active, and nothing is purged ever."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.undelete(run)
+        world.cycle()
+        world.advance(days=30)
+        world.cycle()
+
+        assert bucket.files(run) == {"a": 30}
+        assert world.states(run) == [ItemState.RESTORED]
+        assert world.known(run) is RunState.ACTIVE
+
+    def test_restored_right_before_its_purge_is_kept(self, bucket: BucketWorld) -> None:
+        """The claim is asked for again right before each purge, whatever was planned."""
+        world = bucket.world
+        first, second = bucket.run({"a": 30}), bucket.run({"a": 7})
+        world.cycle()
+        world.delete(first, second)
+        world.cycle()
+        world.advance(days=8)
+        world.faults.after("purge", lambda: world.undelete(second))
+        world.faults.after("purge", lambda: world.undelete(first))
+        world.cycle()
+
+        kept = [run for run in (first, second) if bucket.files(run)]
+        assert len(kept) == 1
+        assert world.states(kept[0]) == [ItemState.RESTORED]
+
+    def test_restored_by_hand_is_left_alone(self, bucket: BucketWorld) -> None:
+        """`mlflow-cleanup restore` lets go of the objects though MLflow calls the run deleted."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.restore_by_hand(run)
+        world.advance(days=30)
+        world.cycle()
+        world.sweep()
+
+        assert bucket.files(run) == {"a": 30}
+        assert world.known(run) is RunState.RELEASED
+
+    def test_whose_objects_vanished_is_told_when_it_is_wanted_again(
+        self, bucket: BucketWorld
+    ) -> None:
+        """What somebody else removed meanwhile cannot be given back, and that is said."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        bucket.objects.delete(f"{bucket.prefix}/0/{run.id}/artifacts/a")
+        world.undelete(run)
+        world.cycle()
+
+        assert "lost" in world.told(run)
+
+    def test_purged_by_hand_goes_at_once(self, bucket: BucketWorld) -> None:
+        """`trash purge` removes what is held in place, and nothing beside it."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert bucket.files() == {}
+
+    def test_without_retention_goes_at_once(self, tmp_path: Path, objects: S3Objects) -> None:
+        """With `--retention 0` the objects go right after the cycle that sees the delete."""
+        bucket = BucketWorld.make(tmp_path / "home", objects, retention=timedelta(0))
+        world, run = bucket.world, bucket.run({"a": 30}, status="FINISHED")
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        assert world.next_due_s() == 0
+        world.cycle()
+
+        assert bucket.files() == {}
+        world.close()
+
+    def test_with_a_name_that_another_begins_with(self, bucket: BucketWorld) -> None:
+        """`…/abc` never takes `…/abcd`: a prefix ends at its slash."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        beside = [f"0/{run.id}/artifacts2/x", f"0/{run.id}x/artifacts/x", f"0/{run.id}/artifacts"]
+        for inside in beside:
+            bucket.put(inside, 5)
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert set(bucket.files()) == set(beside)
+
+    def test_with_hostile_keys_goes_whole(self, bucket: BucketWorld) -> None:
+        """Whatever stands in keys below the place is purged, and found to be gone."""
+        names = ["a b", "ä/é", "e\u0301", "100%", "a%20b", "a?b", "a#b", "x//y", "dir/", "+&=", "~"]
+        world, run = bucket.world, bucket.run(dict.fromkeys(names, 3))
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert bucket.files(run) == {}
+        assert world.states(run) == [ItemState.PURGED]
+
+    def test_in_which_something_is_written_late_is_held_anew(self, bucket: BucketWorld) -> None:
+        """A late object waits as long as any other, and so does all that it lies beside."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        item = world.items(run)[0]
+        world.advance(days=7)
+        bucket.put(f"0/{run.id}/artifacts/late", 4)
+        found = world.workplace.store_of(bucket.root)
+        written_s = world.clock.wall_s
+        world.faults.answers["newest_write"] = lambda: written_s
+        world.cycle()
+
+        assert found.exists(item.location)
+        assert bucket.files(run) == {"a": 30, "late": 4}
+        world.advance(days=6)
+        world.cycle()
+        assert bucket.files(run) == {"a": 30, "late": 4}
+        world.advance(days=1)
+        world.cycle()
+        assert bucket.files(run) == {}
+
+
+class TestWhatIsShown:
+    """What a user is told of what is held in place."""
+
+    def test_status_and_trash_say_where_the_bytes_are(self, bucket: BucketWorld) -> None:
+        """What is held takes up room where it was, and every list says so."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+
+        held = trash_values(world.settings.state_dir)
+        assert [item["origin"] for item in held] == [f"{bucket.root}/0/{run.id}/artifacts"]
+        assert "held in place: 1 item(s), 30 B" in trash_text(held)
+        status = status_values(world.settings.state_dir)
+        assert status["held_in_place"] == {"count": 1, "files": 1, "bytes": 30}
+        assert world.last(world.events[-1].kind).detail == Held.IN_PLACE.value
+
+
+class TestClaims:
+    """What else a live entity may mean by a text."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{root}/0/{id}/artifacts/model",
+            "{root}/0/{id}",
+            "{root}/0/./{id}/artifacts",
+            "{root}/0//{id}/artifacts?x=y",
+            "S3://{bucket}/team/mlflow/0/{id}/artifacts",
+            "s3a://{bucket}/team/mlflow/0/{id}/artifacts/",
+            "gs://{bucket}/team/mlflow/0/{id}/artifacts",
+            "mlflow-artifacts:/0/{id}/artifacts",
+            "mlflow-artifacts://host:1/0/%2e/{id}/artifacts",
+        ],
+    )
+    def test_a_version_keeps_a_run_under_each_spelling(
+        self, bucket: BucketWorld, text: str
+    ) -> None:
+        """A registered version that may mean a deleted run's objects keeps them."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        source = text.format(root=bucket.root, bucket=bucket.objects.bucket, id=run.id)
+        world.register(source)
+        world.delete(run)
+        world.cycle()
+
+        assert world.items(run) == []
+        assert (world.kept_because(run) or "").startswith(Kept.LIVE_CLAIM.value)
+
+    @pytest.mark.parametrize("scheme", ["s3", "s3a", "gs"])
+    def test_a_directory_without_ids_is_kept_by_its_key(
+        self, bucket: BucketWorld, scheme: str
+    ) -> None:
+        """A claim that names no id protects what lies below its key, and only that."""
+        world = bucket.world
+        inner = bucket.run({"a": 3}, uri=f"{bucket.root}/deep/live/" + "{0}")
+        world.db.execute(
+            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
+            f"{bucket.root}/0/live/{inner.id}/artifacts",
+            inner.id,
+        )
+        beside = bucket.run({"a": 3})
+        world.db.execute(
+            "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
+            f"{bucket.root}/0/live2/{beside.id}/artifacts",
+            beside.id,
+        )
+        bucket.put(f"0/live/{inner.id}/artifacts/a", 3)
+        bucket.put(f"0/live2/{beside.id}/artifacts/a", 3)
+        world.cycle()
+        world.register(f"{scheme}://{bucket.objects.bucket}/{bucket.prefix}/0/live")
+        world.delete(inner, beside)
+        world.cycle()
+
+        assert world.items(inner) == []
+        assert len(world.items(beside)) == 1
+
+    def test_keys_differ_by_case_and_form(self, bucket: BucketWorld) -> None:
+        """Another case, or another Unicode form, is another key: it protects nothing here."""
+        world = bucket.world
+        run = bucket.run({"a": 3})
+        text = f"{bucket.root}/Exp-é/{run.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, run.id)
+        bucket.put(f"Exp-é/{run.id}/artifacts/a", 3)
+        world.cycle()
+        world.register(f"{bucket.root}/exp-é")
+        world.register(f"{bucket.root}/Exp-e\u0301", version=2)
+        world.delete(run)
+        world.cycle()
+
+        assert [item.held for item in world.items(run)] == [Held.IN_PLACE]
+
+
+class TestPlaces:
+    """Where nothing may be taken."""
+
+    @pytest.mark.parametrize(
+        ("uri", "why"),
+        [
+            ("s3://{bucket}", Kept.OUTSIDE_ROOTS),
+            ("s3://{bucket}/team", Kept.OUTSIDE_ROOTS),
+            ("{root}", Kept.OUTSIDE_ROOTS),
+            ("{root}/", Kept.OUTSIDE_ROOTS),
+            ("{root}2/0/{id}/artifacts", Kept.OUTSIDE_ROOTS),
+            ("s3://another/team/mlflow/0/{id}/artifacts", Kept.OUTSIDE_ROOTS),
+            ("gs://{bucket}/team/mlflow/0/{id}/artifacts", Kept.OUTSIDE_ROOTS),
+            ("{root}/0", Kept.NOT_ITS_OWN),
+            ("{root}/0/{id}", Kept.NOT_ITS_OWN),
+            ("{root}/0/{id}/artifacts/a", Kept.NOT_ITS_OWN),
+            ("{root}/.mlflow-cleanup/{id}/artifacts", Kept.RESERVED),
+            ("{root}/0/../0/{id}/artifacts", Kept.MALFORMED),
+            ("{root}/0/{id}/artifacts?versionId=1", Kept.AMBIGUOUS),
+            ("hdfs://host/0/{id}/artifacts", Kept.REMOTE),
+            ("dbfs:/0/{id}/artifacts", Kept.REMOTE),
+        ],
+    )
+    def test_what_is_not_a_runs_own_is_kept_and_told(
+        self, bucket: BucketWorld, uri: str, why: Kept
+    ) -> None:
+        """Bucket, root, experiment, another bucket, our own and what is unclear: all stays."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        text = uri.format(root=bucket.root, bucket=bucket.objects.bucket, id=run.id)
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, run.id)
+        bucket.objects.put(f"team/mlflow2/0/{run.id}/artifacts/a", b"1")
+        before = bucket.objects.read()
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.advance(days=8)
+        world.cycle()
+
+        after = bucket.objects.read()
+        own = {key for key in before if ".mlflow-cleanup" in key}
+        assert {key: after[key] for key in before if key not in own} == {
+            key: before[key] for key in before if key not in own
+        }
+        assert (world.kept_because(run) or "").startswith(why.value)
+        unhandled = status_values(world.settings.state_dir)["unhandled"]
+        assert unhandled == ({text.partition(":")[0]: 1} if why is Kept.REMOTE else {})
+
+
+class TestFullCycle:
+    """What leaked, found by listing the bucket."""
+
+    def test_orphan_waits_and_is_taken_only_under_an_adopted_root(
+        self, bucket: BucketWorld
+    ) -> None:
+        """Twice seen, old, and adopted, as anywhere else; what it lies beside stays."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        lost = "f" * 32
+        bucket.put(f"0/{lost}/artifacts/a", 100)
+        bucket.put("notes/readme", 5)
+        world.cycle()
+
+        assert world.sweep() == []
+        world.workplace.adopt(bucket.root, alone=True)
+        assert world.sweep() == []
+        world.advance(hours=5)
+        world.restart(terms=type(world.settings.terms)(most_share=1.0))
+        (step,) = world.sweep()
+
+        assert step.result is StepResult.QUARANTINED
+        assert step.judged.candidate.gone is Gone.ORPHAN
+        assert bucket.files()[f"0/{lost}/artifacts/a"] == 100
+        world.advance(days=8)
+        world.cycle()
+        assert set(bucket.files()) == {f"0/{run.id}/artifacts/a", "notes/readme"}
+
+    def test_what_is_held_in_place_is_not_taken_twice(self, bucket: BucketWorld) -> None:
+        """A full cycle finds the objects of what is held, and says that they wait."""
+        world = bucket.world
+        run, _ = bucket.run({"a": 30}), bucket.run({"a": 300})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        plan = world.plan()
+
+        assert plan.take == ()
+        assert [str(item.verdict) for item in plan.keep] == [Kept.HELD.value]
+        assert world.sweep() == []
+        assert len(world.items(run)) == 1
+
+    def test_old_plan_does_not_take_what_is_held_by_now(self, bucket: BucketWorld) -> None:
+        """A plan made before a run was held takes nothing of it: its retention counts from then."""
+        world = bucket.world
+        run, _ = bucket.run({"a": 30}), bucket.run({"a": 300})
+        world.cycle()
+        world.delete(run)
+        plan = world.plan()
+        assert len(plan.take) == 1
+        world.cycle()
+        (step,) = world.carry_out(plan)
+
+        assert step.result is StepResult.SKIPPED
+        assert world.states(run) == [ItemState.QUARANTINED]
+
+    def test_brake_holds(self, bucket: BucketWorld) -> None:
+        """A plan that would take most of a bucket's bytes is refused at first."""
+        world, run = bucket.world, bucket.run({"a": 300})
+        world.cycle()
+        world.hard_delete(run)
+        world.db.execute("UPDATE experiments SET creation_time = 1 WHERE experiment_id = 0")
+
+        plan = world.plan()
+        assert plan.refusal is not None
+
+    def test_bucket_that_is_gone_is_not_empty(self, bucket: BucketWorld) -> None:
+        """Without its bucket nothing is judged, and nothing that was held counts as gone."""
+        world, run = bucket.world, bucket.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        bucket.objects.take_away()
+        world.advance(days=8)
+        world.cycle()
+
+        assert world.states(run) == [ItemState.QUARANTINED]
+        assert "NoSuchBucket" in str(world.ledger.roots()[bucket.root].problem)
+        bucket.objects.bring_back()
+        world.cycle()
+        assert bucket.files(run) == {}
+
+
+class TestSeveralRoots:
+    """Local directories and buckets beside one another."""
+
+    def test_each_run_goes_where_it_lies(self, tmp_path: Path, objects: S3Objects) -> None:
+        """A run on the disk goes to the trash there, one in a bucket is held in place."""
+        local = tmp_path / "home" / "mlartifacts"
+        root = f"{objects.uri}/x"
+        bucket = BucketWorld.make(
+            tmp_path / "home",
+            objects,
+            "x",
+            roots=(str(local), root, f"{root}/", root.replace("s3:", "s3a:")),
+            artifacts_destination=str(local),
+        )
+        world = bucket.world
+        on_disk = world.run({"a": 10})
+        far = bucket.run({"a": 30})
+        text = f"{root}/0/{far.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, far.id)
+        world.cycle()
+        world.delete(on_disk, far)
+        world.cycle()
+
+        assert [item.held for item in world.items(on_disk)] == [Held.TRASH]
+        assert [item.held for item in world.items(far)] == [Held.IN_PLACE]
+        assert set(world.ledger.roots()) == {str(local), root}
+        world.advance(days=8)
+        world.cycle()
+        assert bucket.files() == {}
+        assert world.bytes_in_trash() == 0
+        world.close()
+
+    def test_root_inside_another_is_its_own(self, tmp_path: Path, objects: S3Objects) -> None:
+        """What the inner root holds is not the outer one's, and nothing around it is taken."""
+        outer, inner = f"{objects.uri}/x", f"{objects.uri}/x/0/{'a' * 32}/artifacts/inner"
+        bucket = BucketWorld.make(
+            tmp_path / "home", objects, "x", roots=(outer, inner), artifacts_destination=outer
+        )
+        world = bucket.world
+        around = world.run({}, id_="a" * 32)
+        bucket.put(f"0/{around.id}/artifacts/inner/1/{'b' * 32}/artifacts/a", 5)
+        world.cycle()
+        world.delete(around)
+        world.cycle()
+
+        assert world.items(around) == []
+        assert (world.kept_because(around) or "").startswith(Kept.NOT_ITS_OWN.value)
+        found = {root.root: root for root in world.plan().roots}
+        assert (found[outer].total.files, found[inner].total.files) == (0, 1)
+        world.close()
