@@ -170,7 +170,7 @@ class Estate:
             source_run_id=run,
             status_message=None,
         )
-        of = {"model_id": id_, "experiment_id": int(experiment)}
+        of: dict[str, Value] = {"model_id": id_, "experiment_id": int(experiment)}
         self.db.insert("logged_model_params", **of, param_key="depth", param_value="3")
         self.db.insert("logged_model_tags", **of, tag_key="mlflow.user", tag_value=USER)
         place = self.directory(experiment) / "models" / id_ / "artifacts"
@@ -302,7 +302,7 @@ def _registered(estate: Estate) -> None:
     estate.model_version(
         "alpha",
         3,
-        **{**gone, "current_stage": "Deleted_Internal", "storage_location": place},  # type: ignore[arg-type]
+        **{**gone, "current_stage": "Deleted_Internal", "storage_location": place},
     )
 
 
