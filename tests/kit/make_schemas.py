@@ -25,12 +25,17 @@ def migrations() -> Path:
 
 def migrate(path: Path, revision: str) -> None:
     """Make an empty tracking database of one revision, as MLflow itself would have."""
+    migrate_at(f"sqlite:///{path}", revision)
+
+
+def migrate_at(url: str, revision: str) -> None:
+    """Make the tables of one revision in an empty database."""
     from alembic import command  # noqa: PLC0415 - a dependency of MLflow, and slow to import
     from alembic.config import Config  # noqa: PLC0415
     from mlflow.store.tracking.dbmodels.initial_models import Base  # noqa: PLC0415
     from sqlalchemy import create_engine  # noqa: PLC0415
 
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(url)
     Base.metadata.create_all(engine)
     config = Config()
     config.set_main_option("script_location", str(migrations()))

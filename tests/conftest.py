@@ -1,0 +1,24 @@
+"""Servers that tests share: one of each kind for a test process, started when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.servers.mariadb import MariaDB
+from tests.kit.servers.postgresql import PostgreSQL
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server; each test makes databases of its own there."""
+    with PostgreSQL.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB server; each test makes databases of its own there."""
+    with MariaDB.running() as server:
+        yield server
