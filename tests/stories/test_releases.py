@@ -14,6 +14,7 @@ import pytest
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.usage import Question, measure_usage
 from mlflow_cleanup.doctor import examine
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.usage import By
@@ -75,7 +76,7 @@ def used_release(home: Path, version: str, **changes: object) -> Used:
     clock = HandClock()
     estate = fill(db, root, version, clock.wall_s - LONG_AGO_S)
     values = {
-        "database": str(db.path),
+        "database": Database.of_file(str(db.path)),
         "roots": (str(root),),
         "artifacts_destination": str(root),
         "working_directory": str(home),
