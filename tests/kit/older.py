@@ -17,10 +17,10 @@ _PYTHONS = ("bin/python", "Scripts/python.exe")
 
 def python() -> str:
     """Return the Python of that environment; skips where there is none."""
-    for name in _PYTHONS:
-        if (found := _ENVIRONMENT / name).exists():
-            return str(found)
-    absent(f"MLflow {VERSION}", "`make older` installs it")
+    found = [path for name in _PYTHONS if (path := _ENVIRONMENT / name).exists()]
+    if not found:
+        absent(f"MLflow {VERSION}", "`make older` installs it")
+    return str(found[0])
 
 
 def serve_older(site: Site) -> Program:
