@@ -17,15 +17,19 @@ AZURITE_VERSION := 3.37.0
 LOCK_VENV := .venv-lock
 UV_VERSION := 0.13.9
 LOCK := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.10 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-	--extra mlflow --extra postgres --extra mysql --extra s3 pyproject.toml
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate
+OURS := --extra mlflow --extra postgres --extra mysql --extra s3 pyproject.toml
+
+# An older MLflow, whose server the end-to-end tests run beside ours.
+OLDER := mlflow-2.22
+OLDER_VENV := .venv-$(OLDER)
 
 # Starting MLflow without bytecode takes several times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help ui test servers format format-check lint types layers unit e2e slow coverage bench lock clean
+.PHONY: help ui test servers older format format-check lint types layers unit e2e slow coverage bench lock clean
 
 help: ## List these commands
 	@echo 'make COMMAND [ARGS="..."] [PYTHON=python3.12] [WORKERS=2]'
@@ -40,6 +44,8 @@ servers: $(SERVERS)/.azurite-$(AZURITE_VERSION) ## Install the servers for tests
 	@command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ] || { \
 		apt-get update -qq && \
 		apt-get install -qq --no-install-recommends mariadb-server-core mariadb-client-core; }
+
+older: $(OLDER_VENV)/.made ## Install the older MLflow that end-to-end tests run as well
 
 format: $(VENV)/.dev ## Format the code and repair what lint can repair
 	$(BIN)/ruff format .
@@ -60,10 +66,10 @@ layers: $(VENV)/.dev ## Check which module imports which
 unit: $(VENV)/.dev ## Run the tests that need no MLflow server; ARGS go to pytest
 	$(PYTEST) -n $(WORKERS) -m "not e2e and not slow" $(ARGS)
 
-e2e: $(VENV)/.dev ## Run the tests with a real MLflow server; ARGS go to pytest
+e2e: $(VENV)/.dev $(OLDER_VENV)/.made ## Run the tests with a real MLflow server; ARGS go to pytest
 	$(PYTEST) -n $(WORKERS) -m "e2e and not slow" $(ARGS)
 
-slow: $(VENV)/.dev ## Run the slow tests; ARGS go to pytest
+slow: $(VENV)/.dev $(OLDER_VENV)/.made ## Run the slow tests; ARGS go to pytest
 	$(PYTEST) -n $(WORKERS) -m slow $(ARGS)
 
 coverage: $(VENV)/.dev ## Measure what the unit tests cover
@@ -76,11 +82,13 @@ bench: $(VENV)/.dev ## Run the benchmarks; ARGS go to them
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(LOCK_VENV)/.uv-$(UV_VERSION) ## Recompile requirements/*.txt; ARGS=--upgrade takes newer versions
-	$(LOCK) $(ARGS) requirements/dev.in --output-file requirements/dev.txt
-	$(LOCK) requirements/run.in --constraint requirements/dev.txt --output-file requirements/run.txt
+	$(LOCK) $(OURS) $(ARGS) requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) $(OURS) requirements/run.in --constraint requirements/dev.txt \
+		--output-file requirements/run.txt
+	$(LOCK) $(ARGS) requirements/$(OLDER).in --output-file requirements/$(OLDER).txt
 
 clean: ## Remove environments, caches and builds, nothing else
-	rm -rf $(VENV) $(LOCK_VENV) $(SERVERS) build dist htmlcov .coverage .coverage.* \
+	rm -rf $(VENV) $(OLDER_VENV) $(LOCK_VENV) $(SERVERS) build dist htmlcov .coverage .coverage.* \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	for tree in src tests bench; do \
 		[ ! -d $$tree ] || find $$tree -name __pycache__ -type d -prune -exec rm -rf {} +; \
@@ -109,6 +117,12 @@ $(VENV)/.dev: $(VENV)/.created requirements/dev.txt pyproject.toml
 	$(PIP) install --no-build-isolation --no-deps -e .
 	$(PIP) check
 	@touch $(VENV)/.run $@
+
+$(OLDER_VENV)/.made: requirements/$(OLDER).txt
+	$(PYTHON) -m venv --clear $(OLDER_VENV)
+	$(OLDER_VENV)/bin/python -m pip --quiet --disable-pip-version-check --no-input install \
+		--require-hashes -r requirements/$(OLDER).txt
+	@touch $@
 
 $(SERVERS)/.azurite-$(AZURITE_VERSION):
 	npm install --silent --no-package-lock --no-audit --no-fund --prefix $(SERVERS) \

@@ -19,7 +19,8 @@ MODEL_FILE = "MLmodel"
 
 _HOLDERS = {
     "models": (EntityKind.LOGGED_MODEL, re.compile(r"m-[0-9a-f]{32}")),
-    "traces": (EntityKind.TRACE, re.compile(r"tr-[0-9a-f]{32}")),
+    # Without `tr-` from MLflow 2.14 to 2.22.
+    "traces": (EntityKind.TRACE, re.compile(r"(?:tr-)?[0-9a-f]{32}")),
 }
 _RUN = re.compile(r"[0-9a-f]{32}")
 _LONGEST_ID = 20  # digits of an experiment's

@@ -40,8 +40,8 @@ A_RUN, A_MODEL, A_TRACE = (
         (f"0/{RUN}/artifacts/models/{MODEL}/artifacts", Shape(A_RUN, above=1, depth=3)),
         (f"0/models/{MODEL}/artifacts/{RUN}/artifacts", Shape(A_MODEL, above=1, depth=4)),
         (f"0/{RUN}/artifacts/{OTHER}/artifacts", Shape(A_RUN, above=1, depth=3)),
-        # A trace of an early MLflow has an id like a run's, and is judged as one: never MLflow's.
-        (f"0/traces/{RUN}/artifacts", Shape(A_RUN, above=2, depth=4)),
+        # A trace of MLflow 2 has an id like a run's.
+        (f"0/traces/{RUN}/artifacts", Shape(Entity(EntityKind.TRACE, RUN), above=1, depth=4)),
     ],
 )
 def test_shape_is_read_from_the_names_on_the_way(inside: str, shape: Shape) -> None:
