@@ -16,14 +16,15 @@ from mlflow_cleanup.cli.full import reading
 from mlflow_cleanup.config import Settings, state_dir_for
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.cycle.usage import Question, measure_usage
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.globs import CHECKPOINTS
 from mlflow_cleanup.model.usage import By
 
 
 def main(database: str, root: str, what: str) -> None:
     """Do it once."""
-    here = str(Path(database).parent)
-    settings = Settings(database, (root,), root, here, state_dir_for(database))
+    here, tracking = str(Path(database).parent), Database.of_file(database)
+    settings = Settings(tracking, (root,), root, here, state_dir_for(tracking))
     with reading(settings) as workplace:
         begun = time.perf_counter()
         if what == "plan":

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
+from mlflow_cleanup.model.database import MYSQL, POSTGRESQL, Database
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.model.plan import Terms
 
@@ -20,6 +21,15 @@ FILE = "mlflow-cleanup.toml"
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _SHORTEST_SCHEDULE = timedelta(minutes=1)
+_KINDS = {"postgresql": POSTGRESQL, "postgres": POSTGRESQL, "mysql": MYSQL, "mariadb": MYSQL}
+_USUAL_PORTS = {POSTGRESQL: 5432, MYSQL: 3306}
+_SERVER_URI = re.compile(
+    r"[\w+]+://"
+    r"(?:[^:/]*(?::[^@]*)?@)?"  # as SQLAlchemy reads it, which MLflow does with it
+    r"(?:(?P<host>\[[^/?]+\]|[^/:?@]+)?(?::(?P<port>[^/?@]*))?)?"
+    r"(?:/(?P<database>[^?@]*))?(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)([wdhms])")
 
 
@@ -27,16 +37,16 @@ _PART = re.compile(r"(\d+\.?\d*|\.\d+)([wdhms])")
 class Settings:
     """Everything the monitor needs to know.
 
-    `database` is the absolute path of the SQLite file; `roots` are absolute paths of artifact
+    `database` is the tracking database; `roots` are absolute paths of artifact
     roots; `artifacts_destination` is where proxied artifacts lie, None when that is no local
     directory; `working_directory` is what relative artifact URIs are relative to. `registry` is
-    the SQLite file of the model registry, whose versions claim places too: `database` itself where
+    the database of the model registry, whose versions claim places too: `database` itself where
     it is not kept apart, None where none was given, so that the one given last counts. `full_cycle`
     is the time from one of the monitor's full cycles to the next; None: it makes none by itself.
     `purge_metadata`: the monitor removes rows, too, whose files it purged.
     """
 
-    database: str
+    database: Database
     roots: tuple[str, ...]
     artifacts_destination: str | None
     working_directory: str
@@ -48,14 +58,16 @@ class Settings:
     vanished_minimum: int = 10
     allow_unknown_schema: bool = False
     use_file_events: bool = True
-    registry: str | None = None
+    registry: Database | None = None
     terms: Terms = field(default_factory=Terms)
     full_cycle: timedelta | None = None
     purge_metadata: bool = False
 
     @property
     def lease_places(self) -> tuple[Path, Path]:
-        """Where the lease is taken: in the state directory, and beside the database."""
+        """Where the lease is taken: in the state directory, and beside the database's file."""
+        if self.database.is_on_server:
+            return self.state_dir, self.state_dir
         return self.state_dir, state_dir_for(self.database)
 
 
@@ -86,6 +98,43 @@ def parse_schedule(text: str) -> timedelta | None:
     return interval
 
 
+def database_of(uri: str, working_directory: str) -> Database:
+    """Return the database that a backend store URI names; connects to nothing.
+
+    Raises UnsupportedBackend for what is no database that can be read, BadUsage for what is none.
+    """
+    kind = _KINDS.get(_scheme(uri))
+    if kind is None:
+        return Database.of_file(sqlite_path(uri, working_directory))
+    return Database(_server_name(kind, uri), kind, uri)
+
+
+def is_database(uri: str) -> bool:
+    """Tell whether a URI names a database, of whatever kind."""
+    return _scheme(uri) in (*_KINDS, "sqlite", "mssql")
+
+
+def _scheme(uri: str) -> str:
+    """Return the kind of database in a URI, without the driver."""
+    return uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
+
+
+def _server_name(kind: str, uri: str) -> str:
+    """Return what may be shown of a server's URI: no user, no password, no query."""
+    found = _SERVER_URI.fullmatch(uri)
+    if found is None or not (found["port"] or "1").isdecimal():
+        raise BadUsage(
+            f"the URI of the tracking database cannot be read ({redacted(uri)}). It is written "
+            f"{kind}://USER:PASSWORD@HOST:PORT/DATABASE; an @ in the password is written %40."
+        )
+    options = dict(parse_qsl(found["query"] or ""))
+    place = found["host"] or options.get("host") or options.get("unix_socket") or ""
+    port = found["port"] or options.get("port") or ""
+    host = quote(place.lower() if found["host"] else place, safe="[]:.-_,")
+    where = host if not port or int(port) == _USUAL_PORTS[kind] else f"{host}:{port}"
+    return f"{kind}://{where}/{found['database'] or ''}"
+
+
 def sqlite_path(uri: str, working_directory: str) -> str:
     """Return the absolute path of the database that a backend store URI names.
 
@@ -110,13 +159,28 @@ def sqlite_path(uri: str, working_directory: str) -> str:
 
 
 def redacted(uri: str) -> str:
-    """Take user name and password out of a URI."""
-    return re.sub(r"://.*@", "://***@", uri)
+    """Take user name and password out of a URI; of a database on a server the query as well.
+
+    What stands after a colon may be a password, where no @ says what it is and it is no port.
+    """
+    if _scheme(uri) in _KINDS:
+        found = _SERVER_URI.fullmatch(uri)
+        if "@" not in uri and (found is None or not (found["port"] or "1").isdecimal()):
+            return re.sub(r"://.*", "://***", uri, flags=re.DOTALL)
+        before, mark, after = uri.rpartition("@")
+        bare, has_query, _ = after.partition("?")
+        uri = before + mark + bare + ("?***" if has_query else "")
+    return re.sub(r"://.*@", "://***@", uri, flags=re.DOTALL)
 
 
-def state_dir_for(database: str) -> Path:
-    """Return where the ledger lies unless told otherwise: beside the tracking database."""
-    return Path(os.path.dirname(database)) / RESERVED
+def state_dir_for(database: Database, working_directory: str = "") -> Path:
+    """Return where the ledger lies unless told otherwise.
+
+    Beside the file of the tracking database; for one on a server, in the working directory.
+    """
+    if database.path is None:
+        return Path(working_directory or os.getcwd()) / RESERVED
+    return Path(os.path.dirname(database.path)) / RESERVED
 
 
 def read_file(path: Path, keys: frozenset[str]) -> Mapping[str, Any]:
@@ -137,8 +201,8 @@ def read_file(path: Path, keys: frozenset[str]) -> Mapping[str, Any]:
 
 
 def _hint(uri: str) -> str:
-    if re.match(r"(postgresql|mysql|mssql)(\+\w+)?:", uri):
-        return "Only SQLite tracking databases can be watched so far."
+    if re.match(r"mssql(\+\w+)?:", uri):
+        return "Databases in SQLite, PostgreSQL, MySQL and MariaDB can be watched."
     if re.match(r"(https?|databricks)\b", uri):
         return "Run it beside the tracking server, with the server's own --backend-store-uri."
     return (

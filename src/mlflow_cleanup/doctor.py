@@ -108,7 +108,7 @@ def _strangers(settings: Settings, root: str) -> Iterator[Finding]:
 def _store(settings: Settings, root: str) -> LocalStore:
     identity = TrackingDatabase(settings.database).identity()
     ledger_id, tokens = _ledger_says(settings)
-    owner = Owner(settings.database, identity, ledger_id, file=identity.file)
+    owner = Owner(settings.database.name, identity, ledger_id, file=identity.file)
     return LocalStore(root, owner, tokens=tokens, wait=lambda _: None)
 
 

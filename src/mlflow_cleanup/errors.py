@@ -68,6 +68,41 @@ class DatabaseBusy(TrackingUnreadable):
         )
 
 
+class DriverMissing(TrackingUnreadable):
+    """The Python package that connects to a kind of database is not installed."""
+
+    def __init__(self, database: str, module: str, extra: str) -> None:
+        self.database, self.module, self.extra = database, module, extra
+        super().__init__(
+            f"the tracking database {database} cannot be read: the driver {module} is not "
+            f"installed; nothing was touched. Install it with `pip install "
+            f"'mlflow-cleanup[{extra}]'`."
+        )
+
+
+class DatabaseGone(TrackingUnreadable):
+    """The server of a tracking database cannot be reached, or ended the connection."""
+
+    def __init__(self, database: str, detail: str) -> None:
+        self.database, self.detail = database, detail
+        super().__init__(
+            f"the tracking database {database} cannot be reached ({detail}); nothing was touched, "
+            "and the next attempt follows by itself"
+        )
+
+
+class DatabaseRefused(TrackingUnreadable):
+    """The server is there and lets us not in, or not at these tables."""
+
+    def __init__(self, database: str, detail: str) -> None:
+        self.database, self.detail = database, detail
+        super().__init__(
+            f"the server refuses the tracking database {database} ({detail}); nothing was touched. "
+            "Check user, password and database name in --backend-store-uri: they are those of "
+            "MLflow's server."
+        )
+
+
 class TrackingUnwritable(CleanupError):
     """The tracking database let no rows be removed."""
 

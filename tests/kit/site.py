@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlflow_cleanup import Event, EventKind, MLflowDatabaseMonitor, Settings
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.status import status_values
 from tests.kit.programs import until
@@ -24,7 +25,7 @@ class Site:
         self.events: list[Event] = []
         self.monitors: list[MLflowDatabaseMonitor] = []
         self.settings = Settings(
-            database=str(self.db.path),
+            database=Database.of_file(str(self.db.path)),
             roots=(str(self.root),),
             artifacts_destination=str(self.root),
             working_directory=str(home),
@@ -66,7 +67,7 @@ class Site:
 
     def knows(self, monitor: MLflowDatabaseMonitor) -> None:
         """Wait until a monitor knows every active run of the database."""
-        active = TrackingDatabase(str(self.db.path)).heads().active
+        active = TrackingDatabase(Database.of_file(str(self.db.path))).heads().active
         until(lambda: monitor.last_known_runs == active, "its runs are known")
         until(lambda: status_values(self.settings.state_dir)["roots"], "its first cycle is over")
 

@@ -32,6 +32,7 @@ from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.model.location import RESERVED
@@ -125,7 +126,7 @@ class World:
         root.mkdir(parents=True)
         (home / "mlflow.db").write_bytes(_empty_database())
         settings = Settings(
-            database=str(home / "mlflow.db"),
+            database=Database.of_file(str(home / "mlflow.db")),
             roots=(str(root),),
             artifacts_destination=str(root),
             working_directory=str(home),
@@ -137,7 +138,7 @@ class World:
     def at(cls, home: Path, settings: Settings, clock: HandClock | None = None) -> World:
         """Open what is there already."""
         world = cls(home, settings, clock or HandClock())
-        world.db = QuickFile(Path(settings.database))
+        world.db = QuickFile(Path(settings.database.name))
         world._open()
         return world
 

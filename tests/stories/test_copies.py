@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.config import Settings
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.item import ItemState
 from mlflow_cleanup.model.location import RESERVED
 from tests.kit.world import Run, World, tree
@@ -53,7 +54,7 @@ def elsewhere(world: World, name: str, *, roots: bool) -> Settings:
     database = home / world.db.path.name
     changed = replace(
         world.settings,
-        database=str(database),
+        database=Database.of_file(str(database)),
         working_directory=str(home),
         state_dir=home / RESERVED,
     )
@@ -74,7 +75,7 @@ def twin(world: World, deleted: Run, opened: Open) -> World:
     assert world.items(deleted)
     settings = elsewhere(world, "twin", roots=False)
     settings.state_dir.parent.mkdir()
-    shutil.copy(world.db.path, settings.database)
+    shutil.copy(world.db.path, settings.database.name)
     return opened(settings.state_dir.parent, settings, world)
 
 
@@ -92,7 +93,7 @@ class TestDatabaseElsewhere:
         twin.refused()
 
         assert "owner marker of another tracking database" in refusal.reason
-        assert world.settings.database in refusal.reason
+        assert world.settings.database.name in refusal.reason
         assert owner(world.root) == before
         world.cycle()
         assert world.bytes_at(keeper) == 10
@@ -103,7 +104,7 @@ class TestDatabaseElsewhere:
         """The ledger copied too, the original's path still tells them apart."""
         settings = elsewhere(world, "twin", roots=False)
         settings.state_dir.parent.mkdir()
-        shutil.copy(world.db.path, settings.database)
+        shutil.copy(world.db.path, settings.database.name)
         shutil.copytree(world.settings.state_dir, settings.state_dir)
         copy = opened(settings.state_dir.parent, settings, world)
         copy.undelete(deleted)
@@ -120,7 +121,7 @@ class TestDatabaseElsewhere:
         settings = elsewhere(world, "moved", roots=False)
         world.close()
         settings.state_dir.parent.mkdir()
-        world.db.path.rename(settings.database)
+        world.db.path.rename(settings.database.name)
         world.settings.state_dir.rename(settings.state_dir)
         moved = opened(settings.state_dir.parent, settings, world)
 
@@ -128,7 +129,7 @@ class TestDatabaseElsewhere:
         moved.cycle()
 
         assert moved.bytes_at(deleted) == 10
-        assert owner(moved.root)["database"] == settings.database
+        assert owner(moved.root)["database"] == settings.database.name
         assert moved.history() == ["quarantined", "restored"]
 
     def test_moved_without_its_ledger_is_refused(self, world: World, twin: World) -> None:
@@ -138,7 +139,7 @@ class TestDatabaseElsewhere:
 
         refuses_everything(twin)
 
-        assert owner(twin.root)["database"] == world.settings.database
+        assert owner(twin.root)["database"] == world.settings.database.name
 
     def test_same_path_with_a_new_ledger_has_to_adopt(self, world: World, deleted: Run) -> None:
         """The state directory lost looks like a copy in another container: an operator says."""
@@ -186,7 +187,7 @@ class TestDatabaseElsewhere:
         settings = elsewhere(world, "moved", roots=False)
         world.close()
         settings.state_dir.parent.mkdir()
-        world.db.path.rename(settings.database)
+        world.db.path.rename(settings.database.name)
         moved = opened(settings.state_dir.parent, settings, world)
         moved.cycle()
 

@@ -11,6 +11,7 @@ import pytest
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import CleanupError, RegistryGone, TrackingUnreadable
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Size
 from tests.kit.world import World
@@ -148,7 +149,7 @@ class TestRegistryOfItsOwn:
     def registry(self, world: World) -> World:
         """A second MLflow beside the first, used for its registry only."""
         second = World.make(world.home / "registry")
-        world.restart(registry=str(second.db.path))
+        world.restart(registry=Database.of_file(str(second.db.path)))
         world.cycle()
         return second
 
@@ -232,7 +233,7 @@ class TestRegistryOfItsOwn:
         world.restart(registry=None)
         world.delete(run)
         aside = registry.db.path.rename(registry.home / "aside")
-        how = f"--registry-store-uri sqlite:///{world.settings.database}"
+        how = f"--registry-store-uri sqlite:///{world.settings.database.name}"
         for look in (world.cycle, world.plan, world.sweep):
             with pytest.raises(RegistryGone, match=re.escape(how)):
                 look()
@@ -247,7 +248,7 @@ class TestRegistryOfItsOwn:
         run = world.run()
         registry.register(f"runs:/{run.id}/model.bin")
         world.cycle()
-        world.restart(registry=str(world.home / "mistyped.db"))
+        world.restart(registry=Database.of_file(str(world.home / "mistyped.db")))
         with pytest.raises(TrackingUnreadable):
             world.cycle()
         world.restart(registry=None)

@@ -31,7 +31,7 @@ def all_is_readable(world: World) -> Iterator[None]:
     for event in world.events:
         line_of(event).encode()
     where = [
-        f"--backend-store-uri=sqlite:///{world.settings.database}",
+        f"--backend-store-uri=sqlite:///{world.settings.database.name}",
         f"--state-dir={world.settings.state_dir}",
     ]
     for words in (["status"], ["history"], ["trash", "list"]):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflow_cleanup.config import (
+    database_of,
     parse_duration,
     read_file,
     redacted,
@@ -15,6 +16,7 @@ from mlflow_cleanup.config import (
     state_dir_for,
 )
 from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
+from mlflow_cleanup.model.database import MYSQL, POSTGRESQL, Database
 from mlflow_cleanup.report.text import length_text
 
 
@@ -133,10 +135,8 @@ def test_a_percent_in_a_database_name_means_what_is_there(tmp_path: Path) -> Non
         ("sqlite://", "a database in a file"),
         ("sqlite:///", "a database in a file"),
         ("sqlite:///:memory:", "a database in a file"),
-        ("postgresql://u:p@h/db", "Only SQLite"),
-        ("postgresql+psycopg2://h/db", "Only SQLite"),
-        ("mysql+pymysql://h/db", "Only SQLite"),
-        ("mssql+pyodbc://h/db", "Only SQLite"),
+        ("mssql+pyodbc://u:p@h/db", "SQLite, PostgreSQL, MySQL and MariaDB can be watched"),
+        ("oracle://h/db", "migrate-filestore"),
         ("http://127.0.0.1:5000", "beside the tracking server"),
         ("https://h", "beside the tracking server"),
         ("databricks", "beside the tracking server"),
@@ -148,9 +148,53 @@ def test_a_percent_in_a_database_name_means_what_is_there(tmp_path: Path) -> Non
     ],
 )
 def test_a_store_that_cannot_be_watched_is_told_with_a_way_on(uri: str, hint: str) -> None:
-    """Each kind of store that is no SQLite file has its own advice."""
+    """Each kind of store that is no database we can read has its own advice."""
     with pytest.raises(UnsupportedBackend, match=hint):
-        sqlite_path(uri, "/home")
+        database_of(uri, "/home")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "name"),
+    [
+        ("postgresql://u:s3cret@h/db", POSTGRESQL, "postgresql://h/db"),
+        ("postgres://u:s3cret@h/db", POSTGRESQL, "postgresql://h/db"),
+        ("postgresql+psycopg2://u:s3cret@H:5432/db", POSTGRESQL, "postgresql://h/db"),
+        ("postgresql+psycopg://u@h:5433/Db?password=s3cret", POSTGRESQL, "postgresql://h:5433/Db"),
+        ("postgresql:///db?host=/run/s&user=u", POSTGRESQL, "postgresql://%2Frun%2Fs/db"),
+        ("postgresql://u:s3c%40ret@[::1]:1/db", POSTGRESQL, "postgresql://[::1]:1/db"),
+        ("mysql://u:s3/c:r?et@h/db", MYSQL, "mysql://h/db"),
+        ("mysql+pymysql://u:s3cret@h:3306/db?charset=utf8mb4", MYSQL, "mysql://h/db"),
+        ("mariadb+mariadbconnector://u:s3cret@h:3307/db", MYSQL, "mysql://h:3307/db"),
+    ],
+)
+def test_a_database_on_a_server_is_named_without_secrets(uri: str, kind: str, name: str) -> None:
+    """What is shown has no user, no password and no query; what connects has everything."""
+    found = database_of(uri, "/home")
+
+    assert (found.kind, found.name, found.path, str(found)) == (kind, name, None, name)
+    assert found.url == uri
+    assert uri not in repr(found)
+    assert "cret" not in repr(found)
+
+
+def test_another_password_makes_no_other_database() -> None:
+    """What is compared is what is shown: a password may be changed while a ledger lives on."""
+    one, other = (database_of(f"mysql://u:{word}@h/db", "/") for word in ("a", "b"))
+
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["postgresql://user:s3@cret@host/db", "mysql://user:s3cret", "mysql://h:s3cret/db"],
+)
+def test_a_uri_that_can_be_misread_is_refused_without_showing_it(uri: str) -> None:
+    """What may be a piece of a password stands in no message."""
+    with pytest.raises(BadUsage, match="HOST:PORT") as told:
+        database_of(uri, "/home")
+    assert "cret" not in str(told.value)
+    assert "s3" not in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +214,6 @@ def test_no_password_stands_in_a_message(uri: str) -> None:
     assert "cret" not in shown
     assert "user" not in shown
     assert shown.partition("?")[0].endswith(("@host/db", "@host:5432/db"))
-    with pytest.raises(UnsupportedBackend) as told:
-        sqlite_path(uri, "/home")
-    assert "cret" not in str(told.value)
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "postgresql://host/db", "./mlruns@1"])
@@ -183,7 +224,14 @@ def test_what_has_no_password_is_shown_as_it_is(uri: str) -> None:
 
 def test_the_ledger_lies_beside_the_database() -> None:
     """Each tracking database has a state directory of its own."""
-    assert state_dir_for("/data/mlflow.db") == Path("/data/.mlflow-cleanup")
+    assert state_dir_for(Database.of_file("/data/mlflow.db")) == Path("/data/.mlflow-cleanup")
+
+
+def test_without_a_file_the_ledger_lies_in_the_working_directory() -> None:
+    """A database on a server has no place beside it, and its name says nothing secret."""
+    database = database_of("postgresql://u:s3cret@h/db", "/srv")
+
+    assert state_dir_for(database, "/srv") == Path("/srv/.mlflow-cleanup")
 
 
 def test_keys_of_the_file_may_be_written_with_dashes_or_underscores(tmp_path: Path) -> None:
@@ -207,4 +255,4 @@ def test_a_database_behind_a_link_has_the_ledger_of_the_real_one(tmp_path: Path)
     uris = [f"sqlite:///{path}" for path in (real, "link.db", "linked/mlflow.db")]
 
     assert {sqlite_path(uri, str(tmp_path)) for uri in uris} == {str(real)}
-    assert state_dir_for(sqlite_path(uris[1], str(tmp_path))) == real.parent / ".mlflow-cleanup"
+    assert state_dir_for(database_of(uris[1], str(tmp_path))) == real.parent / ".mlflow-cleanup"

@@ -68,4 +68,4 @@ def test_without_proxied_artifacts_nothing_has_to_be_said(home: Path) -> None:
         "UPDATE experiments SET artifact_location = '/srv/' || experiment_id"
     )
 
-    assert settings_of(given(home)).database == str(home / "mlflow.db")
+    assert settings_of(given(home)).database.name == str(home / "mlflow.db")

@@ -14,6 +14,7 @@ from mlflow_cleanup import CleanupError, Event, EventKind, MLflowDatabaseMonitor
 from mlflow_cleanup.errors import BadUsage, LeaseHeld, LedgerUnwritable, UnsupportedBackend
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks
 from mlflow_cleanup.ledger.lease import current_holder
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.status import status_values
 from tests.kit.other_process import OtherProcess
@@ -414,7 +415,7 @@ def test_a_purge_at_once_frees_the_bytes(site: Site) -> None:
     assert not [path for path in site.root.rglob("*") if path.name == "model"]
 
 
-@pytest.mark.parametrize("backend", ["postgresql://u:p@h/db", "./mlruns", "sqlite://", "http://h"])
+@pytest.mark.parametrize("backend", ["mssql://u:p@h/db", "./mlruns", "sqlite://", "http://h"])
 def test_a_backend_that_cannot_be_watched_is_refused_at_once(backend: str) -> None:
     """Making a monitor is enough to learn that it could not watch."""
     with pytest.raises(UnsupportedBackend):
@@ -431,7 +432,9 @@ def test_a_retention_without_meaning_is_refused_at_once(retention: str) -> None:
 def test_a_directory_that_is_not_there_is_wrong_usage(site: Site) -> None:
     """A mistyped directory is told, and none is made."""
     missing = site.home / "missing"
-    monitor = site.monitor(database=str(missing / "mlflow.db"), state_dir=missing / "state")
+    monitor = site.monitor(
+        database=Database.of_file(str(missing / "mlflow.db")), state_dir=missing / "state"
+    )
 
     with pytest.raises(BadUsage, match="does not exist"):
         monitor.start()
@@ -461,7 +464,7 @@ def test_defaults_are_where_mlflow_puts_things(
     made = MLflowDatabaseMonitor().settings
 
     assert made == Settings(
-        database=f"{home}/mlflow.db",
+        database=Database.of_file(f"{home}/mlflow.db"),
         roots=(f"{home}/mlartifacts", f"{home}/mlruns"),
         artifacts_destination=f"{home}/mlartifacts",
         working_directory=home,

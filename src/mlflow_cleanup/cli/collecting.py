@@ -173,7 +173,7 @@ def _plan(workplace: Workplace, judged: Sequence[Judged]) -> SweepPlan:
     return SweepPlan(
         id=digest_of(None, judged),
         made_at=workplace.ledger.peek(workplace.clock()).at,
-        database=workplace.settings.database,
+        database=workplace.settings.database.name,
         identity=workplace.tracking.identity(),
         take=tuple(judged),
     )

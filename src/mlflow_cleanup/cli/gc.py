@@ -75,7 +75,7 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
                 tally.is_stopped = ready.workplace.stop.is_set()
                 ready.remember(tally)
             if given["vacuum"] and not tally.is_stopped:
-                done = vacuum(settings.database)
+                done = vacuum(settings.database.name)
                 tally.vacuumed = done.before_bytes, done.after_bytes
     finally:
         # What broke it off is told after what was done by then.
@@ -94,7 +94,7 @@ def settings_of(given: dict[str, Any]) -> Settings:
     from mlflow_cleanup.server.flags import DEFAULT_DESTINATION
 
     settings = settings_beside_server(given)
-    beside = os.path.dirname(settings.database)
+    beside = os.path.dirname(settings.database.name)
     if given.get("artifacts_destination") or beside == os.path.realpath(os.getcwd()):
         return settings
     usual = os.path.basename(DEFAULT_DESTINATION)

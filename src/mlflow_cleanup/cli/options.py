@@ -13,16 +13,18 @@ import click
 from mlflow_cleanup.config import (
     FILE,
     Settings,
+    database_of,
+    is_database,
     parse_duration,
     parse_schedule,
     read_file,
-    sqlite_path,
     state_dir_for,
 )
 from mlflow_cleanup.errors import DatabaseMissing
 from mlflow_cleanup.model.plan import Terms
 
 if TYPE_CHECKING:
+    from mlflow_cleanup.model.database import Database
     from mlflow_cleanup.server.flags import Whereabout
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,7 +75,8 @@ _FILE_OPTION = click.option(
 _STATE_DIR = setting(
     "--state-dir",
     type=click.Path(file_okay=False),
-    help="Where the ledger lies (default: .mlflow-cleanup beside the tracking database).",
+    help="Where the ledger lies (default: .mlflow-cleanup beside the tracking "
+    "database's file, or here for a database on a server).",
 )
 
 _PLACES = (
@@ -256,7 +259,7 @@ def settings_of(
     from mlflow_cleanup.server.flags import local_path
 
     here = os.getcwd()
-    database = sqlite_path(found.backend, here)
+    database = database_of(found.backend, here)
     named = (local_path(root, here) for root in given.get("artifact_root") or ())
     roots = dict.fromkeys(root for root in (*named, *found.roots, *more_roots) if root)
     state_dir = given.get("state_dir")
@@ -265,7 +268,7 @@ def settings_of(
         roots=tuple(roots),
         artifacts_destination=found.destination,
         working_directory=here,
-        state_dir=Path(state_dir).absolute() if state_dir else state_dir_for(database),
+        state_dir=Path(state_dir).absolute() if state_dir else state_dir_for(database, here),
         retention=parse_duration(str(given.get("retention", "7d"))),
         poll_interval_s=given.get("poll_interval", 2.0),
         include_backlog=given.get("backlog") == "include",
@@ -273,7 +276,7 @@ def settings_of(
         vanished_minimum=given.get("vanished_minimum", 10),
         allow_unknown_schema=given.get("allow_unknown_schema", False),
         use_file_events=given.get("file_events", True),
-        registry=sqlite_path(found.registry, here) if found.registry else None,
+        registry=database_of(found.registry, here) if found.registry else None,
         purge_metadata=given.get("purge_metadata", False),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
@@ -298,15 +301,17 @@ def settings_beside_server(given: dict[str, Any]) -> Settings:
     if not given.get("backend_store_uri") and (tracked := _tracking_uri()):
         flags.append(f"--backend-store-uri={tracked}")
     found = derive(flags, os.environ, here)
-    database = sqlite_path(found.backend, here)
+    database = database_of(found.backend, here)
+    if database.path is None:
+        return settings_of(found, given)
     # A client without a server puts artifacts beside the database that it makes.
-    return settings_of(found, given, [os.path.join(os.path.dirname(database), "mlruns")])
+    return settings_of(found, given, [os.path.join(os.path.dirname(database.path), "mlruns")])
 
 
 def _tracking_uri() -> str | None:
     """Return MLFLOW_TRACKING_URI where it names a database: a client's word for the same thing."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return uri if uri.startswith("sqlite") else None
+    return uri if is_database(uri) else None
 
 
 def state_dir_of(given: dict[str, Any]) -> Path:
@@ -329,15 +334,15 @@ def state_dir_to_write(given: dict[str, Any]) -> Path:
     return state_dir
 
 
-def require_database(path: str) -> None:
+def require_database(database: Database) -> None:
     """Raise DatabaseMissing where there is no tracking database: nothing is written there then."""
-    if not os.path.exists(path):
-        raise DatabaseMissing(path)
+    if database.path is not None and not os.path.exists(database.path):
+        raise DatabaseMissing(database.path)
 
 
-def _database_of(given: dict[str, Any]) -> str:
+def _database_of(given: dict[str, Any]) -> Database:
     from mlflow_cleanup.server.flags import default_backend
 
     here = os.getcwd()
     backend = given.get("backend_store_uri") or _tracking_uri() or default_backend(here)
-    return sqlite_path(backend, here)
+    return database_of(backend, here)

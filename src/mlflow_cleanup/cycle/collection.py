@@ -133,7 +133,7 @@ class Collection:
         plan = SweepPlan(
             id=digest_of(None, take),
             made_at=self.sight.now.at,
-            database=self.workplace.settings.database,
+            database=self.workplace.settings.database.name,
             identity=self.workplace.tracking.identity(),
             take=take,
             keep=keep,
@@ -196,7 +196,7 @@ class Collection:
             return
         known = {row.target: row for row in rows}
         for outcome in remove_rows(
-            self.workplace.settings.database,
+            self.workplace.settings.database.name,
             known,
             keep_going=self._keeps_going,
             tell=self.busy,

@@ -89,7 +89,7 @@ def survey(
     Raises TrackingUnreadable.
     """
     view, identity = see(workplace, inventories, now, leaves_backlog=leaves_backlog)
-    plan = make_sweep_plan(view, terms, workplace.settings.database, identity)
+    plan = make_sweep_plan(view, terms, workplace.settings.database.name, identity)
     return replace(plan, leaves_backlog=leaves_backlog)
 
 

@@ -44,7 +44,7 @@ def _all(_: Step) -> bool:
 def require_current(workplace: Workplace, plan: SweepPlan, now: datetime) -> None:
     """Raise PlanOutdated for a plan that is old, another database's, or carried out already."""
     found = workplace.tracking.identity()
-    if plan.database != workplace.settings.database or not plan.identity.is_same_as(found):
+    if plan.database != workplace.settings.database.name or not plan.identity.is_same_as(found):
         raise PlanOutdated(plan.id, f"it was made for the database {plan.database}")
     if now - plan.made_at > PLAN_GOOD_FOR or plan.made_at > now:
         raise PlanOutdated(plan.id, f"it was made at {plan.made_at.isoformat()}")

@@ -192,7 +192,7 @@ class Cycle:
         if snapshot is None or self._ledger.identity is not None:
             return
         if not snapshot.identity.anchors or snapshot.schema.revision == NO_REVISION:
-            raise DatabaseNotReady(self._workplace.settings.database)
+            raise DatabaseNotReady(self._workplace.settings.database.name)
         tracking, heads = self._workplace.tracking, snapshot.heads
         with self._ledger.transaction():
             self._ledger.set_identity(snapshot.identity)

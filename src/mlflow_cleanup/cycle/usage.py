@@ -49,7 +49,7 @@ def measure_usage(workplace: Workplace, question: Question) -> Usage:
     tables = {by: sums.table(by, question.order, question.most) for by in question.by}
     return Usage(
         made_at=now.at,
-        database=workplace.settings.database,
+        database=workplace.settings.database.name,
         roots=tuple(
             replace(content, problem=judged.problems.get(content.inventory.root))
             for content in contents
@@ -99,7 +99,7 @@ def _judge(workplace: Workplace, inventories: tuple[Inventory, ...], now: Moment
     """Find the places that `plan` calls orphans, and what it says of the roots."""
     settings = workplace.settings
     view, identity = see(workplace, inventories, now)
-    plan = make_sweep_plan(view, settings.terms, settings.database, identity)
+    plan = make_sweep_plan(view, settings.terms, settings.database.name, identity)
     orphans = frozenset(
         (item.place.root, item.place.inside)
         for item in (*plan.take, *plan.keep)

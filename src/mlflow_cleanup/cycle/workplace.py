@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
+from mlflow_cleanup.backends.sqlite import file_id
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.errors import (
     ForeignOwner,
@@ -22,12 +23,12 @@ from mlflow_cleanup.errors import (
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
-from mlflow_cleanup.observe.connection import file_id
 from mlflow_cleanup.observe.places import Places, fold_for, slashed
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.stores.local.marker import Owner
@@ -44,6 +45,10 @@ def _is_left(root: str, here: AbstractSet[str]) -> bool:
     if slashed(os.path.realpath(root)) in here:
         return True
     return not os.path.lexists(os.path.join(root, RESERVED))
+
+
+def _named(path: str | None) -> Database | None:
+    return None if path is None else Database.of_file(path)
 
 
 def _ignore(_: Event) -> None:
@@ -74,10 +79,10 @@ class Workplace:
 
     def __post_init__(self) -> None:
         self.tracking = TrackingDatabase(self.settings.database)
-        registry = self.settings.registry or self.ledger.registry
-        if registry not in (None, self.settings.database):
+        registry = self.settings.registry or _named(self.ledger.registry)
+        if registry is not None and registry != self.settings.database:
             self.registry = TrackingDatabase(registry)
-        self.probe = ChangeProbe(self.settings.database)
+        self.probe = ChangeProbe(self.settings.database.name)
 
     @classmethod
     def to_read(
@@ -95,7 +100,7 @@ class Workplace:
         if self.registry is None:
             return []
         if self.settings.registry is None and not os.path.exists(self.registry.path):
-            raise RegistryGone(self.registry.path, self.settings.database)
+            raise RegistryGone(self.registry.path, self.settings.database.name)
         return self.registry.version_claims()
 
     def remember_registry(self) -> None:
@@ -199,9 +204,9 @@ class Workplace:
         self.forget_stores()
 
     def _owner(self, identity: BackendIdentity) -> Owner:
-        file = file_id(self.settings.database)
+        file = file_id(self.settings.database.name)
         return Owner(
-            self.settings.database,
+            self.settings.database.name,
             identity,
             self.ledger.id,
             file=f"{file[0]}:{file[1]}" if file else None,

@@ -18,8 +18,8 @@ from types import TracebackType
 from mlflow_cleanup.config import (
     DEFAULT_BACKEND,
     Settings,
+    database_of,
     parse_duration,
-    sqlite_path,
     state_dir_for,
 )
 from mlflow_cleanup.cycle import Workplace
@@ -76,7 +76,7 @@ class MLflowDatabaseMonitor:
         """Take the lease, open the ledger, and start watching in daemon threads."""
         if any(thread.is_alive() for thread in self._threads):
             raise BadUsage("this monitor is running already; stop it before starting it again")
-        if not os.path.isdir(os.path.dirname(self.settings.database)):
+        if not os.path.isdir(os.path.dirname(self.settings.database.name)):
             raise BadUsage(
                 f"the directory of the tracking database {self.settings.database} does not exist; "
                 "nothing was started. Check --backend-store-uri."
@@ -136,13 +136,13 @@ class MLflowDatabaseMonitor:
 
 def _settings(backend: str, artifact_roots: Sequence[str], retention: str | timedelta) -> Settings:
     here = os.getcwd()
-    database = sqlite_path(backend, here)
+    database = database_of(backend, here)
     roots = [os.path.abspath(root) for root in artifact_roots or ("mlartifacts", "mlruns")]
     return Settings(
         database=database,
         roots=tuple(roots),
         artifacts_destination=roots[0],
         working_directory=here,
-        state_dir=state_dir_for(database),
+        state_dir=state_dir_for(database, here),
         retention=retention if isinstance(retention, timedelta) else parse_duration(retention),
     )

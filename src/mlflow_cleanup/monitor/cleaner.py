@@ -98,7 +98,7 @@ class Cleaner(threading.Thread):
         is_called = calls.work.wait(self._pause_s())
         calls.work.clear()
         calls.urgent.clear()
-        if not os.path.exists(self._settings.database):
+        if not os.path.exists(self._settings.database.name):
             self._due_s = None
             return None
         if not is_called or calls.everything.is_set() or self._failures:
@@ -159,7 +159,7 @@ class Cleaner(threading.Thread):
             urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
         )
         self._due_s = None  # a cycle that fails or is refused must not be repeated for its sake
-        if not os.path.exists(self._settings.database):
+        if not os.path.exists(self._settings.database.name):
             return
         self._verify_lease()
         self._cycle.run(scope)
@@ -169,7 +169,7 @@ class Cleaner(threading.Thread):
 
     def _sweep(self) -> None:
         """Carry out a full cycle's plan that was made meanwhile."""
-        if not os.path.exists(self._settings.database):
+        if not os.path.exists(self._settings.database.name):
             return  # MLflow is about to make it
         ledger, clock = self._workplace.ledger, self._workplace.clock
         plan = self._full_cycles.ready(ledger.now(clock()))
@@ -235,7 +235,7 @@ class Cleaner(threading.Thread):
     def _told(self, kind: EventKind) -> dict[str, object]:
         settings = self._settings
         return {
-            "database": settings.database,
+            "database": settings.database.name,
             "roots": list(settings.roots),
             "artifacts_destination": settings.artifacts_destination,
             "working_directory": settings.working_directory,

@@ -29,7 +29,7 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """Loop until asked to stop; whatever goes wrong, the next turn tries again."""
-        calls, probe = self._calls, ChangeProbe(self._settings.database)
+        calls, probe = self._calls, ChangeProbe(self._settings.database.name)
         with FileEvents(calls.wake.set) as events:
             self._watch_files(events)
             is_woken = False
@@ -58,7 +58,7 @@ class Watcher(threading.Thread):
     def _read(self) -> bool:
         """Read the active runs and compare; False when it has to be tried again."""
         calls = self._calls
-        if not os.path.exists(self._settings.database):
+        if not os.path.exists(self._settings.database.name):
             return False
         calls.has_read.set()
         try:
@@ -75,6 +75,6 @@ class Watcher(threading.Thread):
 
     def _watch_files(self, events: FileEvents) -> None:
         if self._settings.use_file_events:
-            database = self._settings.database
+            database = self._settings.database.name
             events.watch(os.path.dirname(database), files_of(database))
             events.watch(str(self._settings.state_dir), frozenset({WAKE_FILE}))

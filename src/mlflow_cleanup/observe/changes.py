@@ -26,8 +26,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from mlflow_cleanup.backends.sqlite import connect
 from mlflow_cleanup.errors import TrackingUnreadable
-from mlflow_cleanup.observe.connection import connect
 
 _WATCHED = (FileModifiedEvent, FileCreatedEvent, FileMovedEvent, FileDeletedEvent, FileClosedEvent)
 _BURST_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)

@@ -23,14 +23,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from mlflow_cleanup.backends import sqlite
 from mlflow_cleanup.errors import DatabaseBusy, DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import EntityKind, plain
 from mlflow_cleanup.model.holding import Holdings
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Snapshot
 from mlflow_cleanup.model.usage import Owners
-from mlflow_cleanup.observe import connection as sqlite
 from mlflow_cleanup.observe.claims import Reader, read_claims
 from mlflow_cleanup.observe.deleted import DeletedReader
 from mlflow_cleanup.observe.holdings import read_holdings
@@ -49,8 +50,9 @@ Wanted = Callable[[Heads], Collection[str]]
 class TrackingDatabase:
     """One SQLite tracking database, read only. Every method raises TrackingUnreadable."""
 
-    def __init__(self, path: str, wait_s: float = sqlite.WAIT_S) -> None:
-        self.path, self._wait_s = path, wait_s
+    def __init__(self, database: Database, wait_s: float = sqlite.WAIT_S) -> None:
+        self.database, self._wait_s = database, wait_s
+        self.path = path = database.name
         self._columns: Columns | None = None
         self._columns_of: tuple[object, int] | None = None
         self._engine = create_engine(

@@ -33,7 +33,7 @@ def test_root_is_marked_with_the_database_it_belongs_to(world: World) -> None:
     """The marker says where the database is and by what it is recognised."""
     told = json.loads((world.root / MARKER).read_bytes())
 
-    assert told["database"] == world.settings.database
+    assert told["database"] == world.settings.database.name
     assert told["experiments"] == {"0": 1_000}
     assert world.ledger.roots() == {
         str(world.root): KnownRoot(str(world.root), is_marked=True, problem=None)

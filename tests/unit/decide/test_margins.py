@@ -8,8 +8,9 @@ import pytest
 from mlflow_cleanup.cli.options import policy
 from mlflow_cleanup.config import Settings, parse_duration
 from mlflow_cleanup.decide import margins
+from mlflow_cleanup.model.database import Database
 
-DEFAULTS = Settings("/db", (), None, "/", Path("/state"))
+DEFAULTS = Settings(Database.of_file("/db"), (), None, "/", Path("/state"))
 
 
 @click.command()

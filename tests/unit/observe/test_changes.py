@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.changes import ChangeProbe, FileEvents, files_of, mark_of
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.other_process import OtherProcess
@@ -92,7 +93,7 @@ def test_commits_are_seen_after_other_reads_of_the_same_process(db: TrackingFile
     probe = ChangeProbe(str(db.path))
     seen = [probe.version()]
     for number in range(4):
-        TrackingDatabase(str(db.path)).identity()
+        TrackingDatabase(Database.of_file(str(db.path))).identity()
         with OtherProcess(db.path) as other:  # the last one to close it, as far as SQLite knows
             other.do(INSERT)
         seen.append(probe.version())

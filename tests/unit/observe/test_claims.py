@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.model.claim import Claim
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.location import Whereabouts
 from mlflow_cleanup.model.snapshot import Snapshot
@@ -29,7 +30,7 @@ class Claims:
     def snapshot(self, fold: Callable[[str], str] = str) -> Snapshot:
         """Read everything."""
         where = Whereabouts(str(self.root.parent), str(self.root))
-        tracking = TrackingDatabase(str(self.db.path))
+        tracking = TrackingDatabase(Database.of_file(str(self.db.path)))
         return tracking.snapshot(lambda _: (), Places([str(self.root)], where), fold=fold)
 
     def at(self, inside: str, fold: Callable[[str], str] = str) -> Claim | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
@@ -29,7 +30,7 @@ def every_run(database: TrackingFile, workspace: str | None = None) -> list[list
     pages: list[list[Deleted]] = []
     number = 0
     while True:
-        with TrackingDatabase(str(database.path)).deleted(workspace) as reader:
+        with TrackingDatabase(Database.of_file(str(database.path))).deleted(workspace) as reader:
             rows, number = reader.runs_after(number)
         if not rows:
             return pages
@@ -69,7 +70,7 @@ class TestEveryRelease:
         file.experiment("7", "/srv/7", stage="deleted", created_ms=9_000)
         time_ms = 9_000 if "last_update_time" in file.columns("experiments") else None
 
-        with TrackingDatabase(str(file.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(file.path))).deleted(None) as reader:
             (found,) = reader.experiments()
 
         target = Target(EXPERIMENT, "7", time_ms)
@@ -79,7 +80,7 @@ class TestEveryRelease:
     def test_what_a_release_does_not_have_is_empty(self, tmp_path: Path, version: str) -> None:
         """Models, traces, jobs and workspaces came one after another."""
         file = TrackingFile.make(tmp_path / "mlflow.db", version)
-        with TrackingDatabase(str(file.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(file.path))).deleted(None) as reader:
             assert reader.models() == reader.traces() == reader.jobs(None) == []
             assert reader.active_runs_in(["0"]) == {}
             has_workspaces = "workspace" in file.columns("experiments")
@@ -124,7 +125,7 @@ class TestRuns:
             database.run(run_id(number), stage="deleted")
         database.run(run_id(3))
         names = [*map(run_id, range(1, 2_001)), "\n", "'; DROP TABLE runs; --"]
-        with TrackingDatabase(str(database.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(database.path))).deleted(None) as reader:
             assert ids(reader.runs_named(names)) == {run_id(1), run_id(2)}
             assert reader.runs_named([]) == []
 
@@ -134,7 +135,7 @@ class TestRuns:
         database.run(run_id(1), stage="deleted", experiment_id=7)
         database.run(run_id(2), stage="deleted")
         database.run(run_id(3), experiment_id=7)
-        with TrackingDatabase(str(database.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(database.path))).deleted(None) as reader:
             assert ids(reader.runs_of(["7"])) == {run_id(1)}
             assert reader.active_runs_in(["7", "8"]) == {"7": run_id(3)}
             assert reader.active_runs_in(["8", "x", ""]) == {}
@@ -154,7 +155,7 @@ class TestModels:
             "UPDATE logged_models SET source_run_id = ? WHERE model_id = 'm-3'", run_id(1)
         )
 
-        with TrackingDatabase(str(database.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(database.path))).deleted(None) as reader:
             found = {row.target.id: row for row in reader.models()}
 
         assert {id_: row.gone for id_, row in found.items()} == {
@@ -180,7 +181,7 @@ class TestTraces:
             "trace_tags", request_id="tr-1", key="mlflow.trace.archiveLocation", value="/old/tr-1"
         )
 
-        with TrackingDatabase(str(database.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(database.path))).deleted(None) as reader:
             found = {row.target: set(row.texts) for row in reader.traces()}
 
         assert found == {
@@ -211,7 +212,7 @@ class TestJobs:
 
     def test_only_what_has_ended(self, jobs: TrackingFile) -> None:
         """A status of a later release is none of those."""
-        with TrackingDatabase(str(jobs.path)).deleted(None) as reader:
+        with TrackingDatabase(Database.of_file(str(jobs.path))).deleted(None) as reader:
             found = reader.jobs(None)
             assert ids(found) == {"j-2", "j-3", "j-4", "j-5"}
             assert found[0] == Deleted(Target(JOB, "j-2"), since_ms=2, name="telling job")
@@ -220,7 +221,7 @@ class TestJobs:
 
     def test_of_one_workspace(self, jobs: TrackingFile) -> None:
         """By a column of its own."""
-        with TrackingDatabase(str(jobs.path)).deleted("team") as reader:
+        with TrackingDatabase(Database.of_file(str(jobs.path))).deleted("team") as reader:
             assert ids(reader.jobs(None)) == {"j-3"}
 
 
@@ -247,7 +248,7 @@ class TestWorkspaces:
 
     def test_only_its_own_is_read(self, shared: TrackingFile) -> None:
         """Runs, models and experiments."""
-        with TrackingDatabase(str(shared.path)).deleted("team") as reader:
+        with TrackingDatabase(Database.of_file(str(shared.path))).deleted("team") as reader:
             assert ids(reader.experiments()) == {"8"}
             assert ids(reader.models()) == {"m-8"}
             assert ids(reader.runs_named([run_id(7), run_id(8)])) == {run_id(8)}
@@ -257,7 +258,7 @@ class TestWorkspaces:
     def test_named_ids_of_another_one_are_not_there(self, shared: TrackingFile) -> None:
         """As MLflow has it; all workspaces are named with what uses them."""
         asked = [Target(RUN, run_id(7)), Target(EXPERIMENT, "8"), Target(MODEL, "m-7")]
-        with TrackingDatabase(str(shared.path)).deleted("team") as reader:
+        with TrackingDatabase(Database.of_file(str(shared.path))).deleted("team") as reader:
             named = reader.named(asked)
         assert named.stages == {Target(EXPERIMENT, "8"): "deleted"}
         assert named.workspaces == frozenset({"default", "team"})
@@ -274,7 +275,7 @@ def test_stages_of_named_ids(database: TrackingFile) -> None:
         *(Target(EXPERIMENT, id_) for id_ in ("0", "1", "x", "", "9" * 30, "-1", "0.0", "٣")),
         Target(MODEL, "m-1"),
     ]
-    with TrackingDatabase(str(database.path)).deleted(None) as reader:
+    with TrackingDatabase(Database.of_file(str(database.path))).deleted(None) as reader:
         named = reader.named(asked)
     assert isinstance(named, Named)
     assert named.stages == {

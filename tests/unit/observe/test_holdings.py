@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.holding import Holding, Holdings
 from mlflow_cleanup.model.verdict import Gone
@@ -27,7 +28,7 @@ def db(tmp_path: Path) -> TrackingFile:
 
 def holdings(db: TrackingFile) -> Holdings:
     """Read what left, in one transaction."""
-    with TrackingDatabase(str(db.path))._read() as (connection, layout):
+    with TrackingDatabase(Database.of_file(str(db.path)))._read() as (connection, layout):
         return read_holdings(connection, layout)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -23,7 +24,7 @@ def db(tmp_path: Path) -> TrackingFile:
 
 def read(db: TrackingFile, what: Callable[[Members], list[tuple[str, Gone | None]]]) -> object:
     """Ask in one transaction, as a full cycle does."""
-    with TrackingDatabase(str(db.path))._read() as (connection, layout):
+    with TrackingDatabase(Database.of_file(str(db.path)))._read() as (connection, layout):
         return what(Members(connection, layout))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import EntityKind
 from mlflow_cleanup.model.usage import Owner, Owners
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -21,7 +22,7 @@ def owners(db: TrackingFile, **wanted: set[str]) -> Owners:
         EntityKind.LOGGED_MODEL: wanted.get("models", set()),
         EntityKind.TRACE: wanted.get("traces", set()),
     }
-    return TrackingDatabase(str(db.path)).owners(asked)
+    return TrackingDatabase(Database.of_file(str(db.path))).owners(asked)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
 from mlflow_cleanup.observe.schema import _REVISIONS, KNOWN_REVISIONS
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -37,7 +38,7 @@ def test_the_tables_of_every_release_are_found(tmp_path: Path, version: str) -> 
     """A release's tables that matter here are seen with their columns, its revision is known."""
     db = TrackingFile.make(tmp_path / "mlflow.db", version)
 
-    layout = TrackingDatabase(str(db.path)).layout()
+    layout = TrackingDatabase(Database.of_file(str(db.path))).layout()
 
     expected = [tables for since, tables in SINCE.items() if number(since) <= number(version)][-1]
     assert layout.is_tracking_database
@@ -49,7 +50,7 @@ def test_the_tables_of_every_release_are_found(tmp_path: Path, version: str) -> 
 def test_a_table_has_its_columns_and_no_others(tmp_path: Path) -> None:
     """Asking for a table and columns answers for all of them together."""
     db = TrackingFile.make(tmp_path / "mlflow.db", "1.27")
-    layout = TrackingDatabase(str(db.path)).layout()
+    layout = TrackingDatabase(Database.of_file(str(db.path))).layout()
 
     assert layout.has("runs")
     assert layout.has("runs", "run_uuid", "artifact_uri")
@@ -63,7 +64,9 @@ def test_a_revision_that_is_not_known_is_told(tmp_path: Path, revision: str) -> 
     db = TrackingFile.make(tmp_path / "mlflow.db")
     db.execute("UPDATE alembic_version SET version_num = ?", revision)
 
-    assert TrackingDatabase(str(db.path)).layout().schema == Schema(revision, is_known=False)
+    assert TrackingDatabase(Database.of_file(str(db.path))).layout().schema == Schema(
+        revision, is_known=False
+    )
 
 
 @pytest.mark.parametrize("change", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
@@ -72,13 +75,15 @@ def test_a_database_without_a_revision_is_of_no_known_one(tmp_path: Path, change
     db = TrackingFile.make(tmp_path / "mlflow.db")
     db.execute(change)
 
-    assert TrackingDatabase(str(db.path)).layout().schema == Schema(NO_REVISION, is_known=False)
+    assert TrackingDatabase(Database.of_file(str(db.path))).layout().schema == Schema(
+        NO_REVISION, is_known=False
+    )
 
 
 def test_an_upgrade_is_noticed_though_its_last_step_changes_no_table(tmp_path: Path) -> None:
     """MLflow writes the revision after the tables; what was read in between is read anew."""
     db = TrackingFile.make(tmp_path / "mlflow.db", "2.22")
-    tracking = TrackingDatabase(str(db.path))
+    tracking = TrackingDatabase(Database.of_file(str(db.path)))
     db.execute("CREATE TABLE news (id INTEGER)")
     assert tracking.layout().schema.revision == REVISIONS["2.22"]
 
@@ -90,7 +95,7 @@ def test_an_upgrade_is_noticed_though_its_last_step_changes_no_table(tmp_path: P
 def test_new_columns_are_noticed(tmp_path: Path) -> None:
     """A migration under a watched database is seen with the next read."""
     db = TrackingFile.make(tmp_path / "mlflow.db", "1.27")
-    tracking = TrackingDatabase(str(db.path))
+    tracking = TrackingDatabase(Database.of_file(str(db.path)))
     assert not tracking.layout().has("runs", "deleted_time")
 
     db.execute("ALTER TABLE runs ADD COLUMN deleted_time BIGINT")

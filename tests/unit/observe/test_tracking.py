@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.errors import TrackingUnreadable
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.location import Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity, Heads, RunRow, Schema
@@ -31,7 +32,7 @@ def make(tmp_path: Path, version: str = NEWEST) -> tuple[TrackingFile, TrackingD
     db = TrackingFile.make(tmp_path / "mlflow.db", version)
     db.run(ACTIVE)
     db.run(DELETED, stage="deleted", status="KILLED")
-    return db, TrackingDatabase(str(db.path))
+    return db, TrackingDatabase(Database.of_file(str(db.path)))
 
 
 @VERSIONS
@@ -326,7 +327,7 @@ def test_claims_from_elsewhere_are_among_the_snapshots(tmp_path: Path, places: P
     registry.version("net", 1, f"mlflow-artifacts:/0/{DELETED}/artifacts/net")
     registry.run(run_id(9), "mlflow-artifacts:/0/of-the-registry")
 
-    more = TrackingDatabase(str(registry.path)).version_claims()
+    more = TrackingDatabase(Database.of_file(str(registry.path))).version_claims()
     found = tracking.snapshot(lambda _: (), places, more=more)
 
     claim = found.claims.on_place(f"{tmp_path.resolve()}/art/0/{DELETED}/artifacts")
@@ -351,7 +352,7 @@ def test_claims_from_elsewhere_are_followed_to_this_databases_places(
     registry = TrackingFile.make(tmp_path / "registry.db")
     registry.version("net", 1, source)
 
-    more = TrackingDatabase(str(registry.path)).version_claims()
+    more = TrackingDatabase(Database.of_file(str(registry.path))).version_claims()
     found = tracking.snapshot(lambda _: (), places, more=more)
 
     claim = found.claims.on_place(f"{tmp_path.resolve()}/art/{place}")
@@ -365,7 +366,7 @@ def test_a_registry_that_cannot_be_understood_is_unreadable(tmp_path: Path) -> N
     registry.execute("ALTER TABLE model_versions RENAME COLUMN source TO renamed")
 
     with pytest.raises(TrackingUnreadable, match=r"registry\.db.*model_versions"):
-        TrackingDatabase(str(registry.path)).version_claims()
+        TrackingDatabase(Database.of_file(str(registry.path))).version_claims()
 
 
 def test_the_identity_is_that_of_the_oldest_experiments(tmp_path: Path) -> None:

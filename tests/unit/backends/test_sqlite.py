@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.backends.sqlite import change_counter, connect, explained
 from mlflow_cleanup.errors import (
     DatabaseBusy,
     DatabaseMissing,
     NotATrackingDatabase,
     TrackingUnreadable,
 )
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.changes import ChangeProbe
-from mlflow_cleanup.observe.connection import change_counter, connect, explained
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.other_process import OtherProcess, as_plain_user, open_directory
 from tests.kit.tracking_db import TrackingFile, run_id
@@ -38,7 +39,7 @@ def test_reading_leaves_no_trace(tmp_path: Path, wal: bool) -> None:
     db.run(run_id(1))
     before = traces_of(db.path)
 
-    tracking = TrackingDatabase(str(db.path))
+    tracking = TrackingDatabase(Database.of_file(str(db.path)))
     assert tracking.heads().active == {run_id(1)}
     assert tracking.identity().anchors == {"0": 1_000}
 
@@ -63,7 +64,7 @@ def test_the_journal_mode_stays_what_it_was(tmp_path: Path, wal: bool) -> None:
     """Reading does not switch a database's journal mode."""
     db = TrackingFile.make(tmp_path / "mlflow.db", wal=wal)
 
-    TrackingDatabase(str(db.path)).heads()
+    TrackingDatabase(Database.of_file(str(db.path))).heads()
 
     assert db.execute("PRAGMA journal_mode") == [("wal" if wal else "delete",)]
 
@@ -99,7 +100,7 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path, content: bytes) -> N
     path.write_bytes(content)
 
     with pytest.raises(NotATrackingDatabase, match=r"mlflow\.db"):
-        TrackingDatabase(str(path)).heads()
+        TrackingDatabase(Database.of_file(str(path))).heads()
 
     assert path.read_bytes() == content
 
@@ -112,7 +113,7 @@ def test_a_database_without_mlflows_tables_is_told(tmp_path: Path, statement: st
         connection.executescript(statement)
 
     with pytest.raises(NotATrackingDatabase, match="no MLflow tables"):
-        TrackingDatabase(str(path)).heads()
+        TrackingDatabase(Database.of_file(str(path))).heads()
 
 
 def test_a_damaged_database_is_unreadable(tmp_path: Path) -> None:
@@ -123,14 +124,14 @@ def test_a_damaged_database_is_unreadable(tmp_path: Path) -> None:
     db.path.write_bytes(content)
 
     with pytest.raises(TrackingUnreadable):
-        TrackingDatabase(str(db.path)).heads()
+        TrackingDatabase(Database.of_file(str(db.path))).heads()
 
 
 @BOTH_MODES
 def test_a_locked_database_is_busy_after_the_wait(tmp_path: Path, wal: bool) -> None:
     """Another process's exclusive lock is waited for as long as was said, then told."""
     db = TrackingFile.make(tmp_path / "mlflow.db", wal=wal)
-    tracking = TrackingDatabase(str(db.path), wait_s=0.3)
+    tracking = TrackingDatabase(Database.of_file(str(db.path)), wait_s=0.3)
 
     with OtherProcess(db.path) as other:
         other.do("PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE", "DELETE FROM tags")
@@ -153,10 +154,12 @@ def test_a_writer_that_only_writes_is_not_in_the_way(tmp_path: Path) -> None:
 
     with OtherProcess(db.path) as other:
         other.do("BEGIN IMMEDIATE", "DELETE FROM runs")
-        assert TrackingDatabase(str(db.path), wait_s=0.1).heads().active == {run_id(1)}
+        assert TrackingDatabase(Database.of_file(str(db.path)), wait_s=0.1).heads().active == {
+            run_id(1)
+        }
         other.do("COMMIT")
 
-    assert TrackingDatabase(str(db.path)).heads().active == frozenset()
+    assert TrackingDatabase(Database.of_file(str(db.path))).heads().active == frozenset()
 
 
 def test_a_read_keeps_its_lock_while_another_is_made(tmp_path: Path) -> None:
@@ -167,7 +170,7 @@ def test_a_read_keeps_its_lock_while_another_is_made(tmp_path: Path) -> None:
     with closing(connect(str(db.path))) as reading, OtherProcess(db.path) as other:
         reading.execute("BEGIN")
         before = reading.execute("SELECT run_uuid FROM runs").fetchall()
-        TrackingDatabase(str(db.path)).identity()
+        TrackingDatabase(Database.of_file(str(db.path))).identity()
 
         with pytest.raises(AssertionError, match="database is locked"):
             other.do("PRAGMA busy_timeout = 0", "BEGIN", "DELETE FROM runs", "COMMIT")
@@ -188,7 +191,7 @@ def test_what_a_crashed_writer_left_is_rolled_back(tmp_path: Path) -> None:
         other.kill()
     assert (tmp_path / "mlflow.db-journal").stat().st_size > 0
 
-    assert TrackingDatabase(str(db.path)).heads().active == {run_id(1)}
+    assert TrackingDatabase(Database.of_file(str(db.path))).heads().active == {run_id(1)}
 
     assert not (tmp_path / "mlflow.db-journal").exists()
 
@@ -196,17 +199,18 @@ def test_what_a_crashed_writer_left_is_rolled_back(tmp_path: Path) -> None:
 PREPARE = """
 import sys
 from mlflow_cleanup.errors import TrackingUnreadable
-from mlflow_cleanup.observe.connection import connect
+from mlflow_cleanup.backends.sqlite import connect
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 try:
-    TrackingDatabase(sys.argv[1]).heads()
+    TrackingDatabase(Database.of_file(sys.argv[1])).heads()
 except TrackingUnreadable:
     pass
 """
 
 READ = """
 try:
-    print(len(TrackingDatabase(sys.argv[1]).heads().active))
+    print(len(TrackingDatabase(Database.of_file(sys.argv[1])).heads().active))
 except TrackingUnreadable as error:
     print(error)
 """
@@ -265,7 +269,7 @@ def test_any_file_name_can_be_opened(tmp_path: Path, name: str) -> None:
     db = TrackingFile.make(tmp_path / name)
     db.run(run_id(1))
 
-    assert TrackingDatabase(str(db.path)).heads().active == {run_id(1)}
+    assert TrackingDatabase(Database.of_file(str(db.path))).heads().active == {run_id(1)}
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
