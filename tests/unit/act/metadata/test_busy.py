@@ -11,8 +11,8 @@ import pytest
 
 from mlflow_cleanup.act.metadata import Outcome, Pace, Result, Target, TargetKind, remove_rows
 from mlflow_cleanup.errors import DatabaseBusy, DatabaseMissing, TrackingUnwritable
-from tests.kit.children import as_nobody
 from mlflow_cleanup.model.database import Database
+from tests.kit.children import as_nobody
 from tests.kit.rows import Filled
 
 SHORT = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6, wait_s=0.2)
@@ -61,7 +61,9 @@ def test_a_lock_taken_in_the_middle_is_waited_for(
     filled: Filled, runs: list[Target], other: sqlite3.Connection
 ) -> None:
     """What was told as removed before stays removed."""
-    outcomes = remove_rows(filled.database, runs, tell=lambda _: other.execute("COMMIT"), pace=SHORT)
+    outcomes = remove_rows(
+        filled.database, runs, tell=lambda _: other.execute("COMMIT"), pace=SHORT
+    )
     first = next(outcomes)
     other.execute("BEGIN IMMEDIATE")
     assert removed([first, *outcomes]) == len(runs)

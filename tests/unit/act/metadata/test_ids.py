@@ -34,7 +34,9 @@ def test_an_id_that_names_nothing_does_nothing(filled: Filled, kind: TargetKind)
     """Quotes, NUL, wild cards and very long ones are compared, and never run."""
     filled.world(2, "deleted")
     before = filled.content()
-    outcomes = list(remove_rows(filled.database, [Target(kind, id_, DELETED_MS) for id_ in NOBODYS]))
+    outcomes = list(
+        remove_rows(filled.database, [Target(kind, id_, DELETED_MS) for id_ in NOBODYS])
+    )
     assert [item.target.id for item in outcomes] == NOBODYS
     assert {item.result for item in outcomes} == {Result.ABSENT}
     assert filled.content() == before

@@ -35,7 +35,8 @@ def traced(path):
     return connection
 
 writing.connect = traced
-for outcome in remove_rows(Database.of_file(database), [Target(TargetKind.RUN, run, 5000) for run in runs]):
+targets = [Target(TargetKind.RUN, run, 5000) for run in runs]
+for outcome in remove_rows(Database.of_file(database), targets):
     print(outcome.target.id, flush=True)
 """
 RUN = TargetKind.RUN

@@ -139,5 +139,7 @@ def test_one_named_twice_has_one_outcome(filled: Filled) -> None:
     right = filled.target(TargetKind.RUN, world)
     wrong = Target(TargetKind.RUN, world.run, 1)
     assert [item.result for item in remove_rows(filled.database, [wrong, right])] == [Result.KEPT]
-    assert [item.result for item in remove_rows(filled.database, [right, wrong])] == [Result.REMOVED]
+    assert [item.result for item in remove_rows(filled.database, [right, wrong])] == [
+        Result.REMOVED
+    ]
     assert [item.result for item in remove_rows(filled.database, [right])] == [Result.ABSENT]

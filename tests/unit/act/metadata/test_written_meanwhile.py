@@ -226,7 +226,10 @@ def test_whatever_others_write_nothing_dangles(filled: Filled, seed: int) -> Non
         writes = _writes(connection, [*worlds, living], chance)
         outcomes = list(
             remove_rows(
-                filled.database, targets, pace=ONE_BY_ONE, keep_going=lambda: next(writes) is not None
+                filled.database,
+                targets,
+                pace=ONE_BY_ONE,
+                keep_going=lambda: next(writes) is not None,
             )
         )
     assert filled.broken_keys() == []
