@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_cleanup.act.metadata import Target, TargetKind
+from mlflow_cleanup.model.database import Database
 from tests.kit.tracking_db import NEWEST, TrackingFile, Value, run_id
 
 Row = tuple[Value, ...]
@@ -109,6 +110,11 @@ class Filled:
     def path(self) -> str:
         """The SQLite file."""
         return str(self.file.path)
+
+    @property
+    def database(self) -> Database:
+        """What it is called."""
+        return Database.of_file(self.path)
 
     def has(self, name: str) -> bool:
         """Tell whether this release has a table."""

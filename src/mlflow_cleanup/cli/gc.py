@@ -75,7 +75,7 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
                 tally.is_stopped = ready.workplace.stop.is_set()
                 ready.remember(tally)
             if given["vacuum"] and not tally.is_stopped:
-                done = vacuum(settings.database.name)
+                done = vacuum(settings.database)
                 tally.vacuumed = done.before_bytes, done.after_bytes
     finally:
         # What broke it off is told after what was done by then.

@@ -204,7 +204,7 @@ class Collection:
             return
         known = {row.target: row for row in rows}
         for outcome in remove_rows(
-            self.workplace.settings.database.name,
+            self.workplace.settings.database,
             known,
             keep_going=self._keeps_going,
             tell=self.busy,

@@ -134,7 +134,7 @@ class Staying:
                 if id_ not in self._stays and id_ not in self._waits
             }
             held = going and foresee(
-                self.workplace.settings.database.name,
+                self.workplace.settings.database,
                 (target for some in going.values() for target in some),
                 keep_going=self.workplace.unhurried,
             )

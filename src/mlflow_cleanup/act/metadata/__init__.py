@@ -1,10 +1,13 @@
-"""Removing the rows of what is gone for good from MLflow's own tables."""
+"""Removing the rows of what is gone for good from MLflow's own tables.
 
-from mlflow_cleanup.act.metadata.foresight import foresee
-from mlflow_cleanup.act.metadata.job import remove_rows
+`sqlite` and `servers` know how it is done on a kind of database; the modules beside them know what
+hangs on what, whatever keeps it.
+"""
+
 from mlflow_cleanup.act.metadata.pacing import UNPACED, Pace
+from mlflow_cleanup.act.metadata.removing import foresee, remove_rows, vacuum
 from mlflow_cleanup.act.metadata.targets import CHANGED, Outcome, Result, Target, TargetKind
-from mlflow_cleanup.act.metadata.vacuum import Vacuumed, vacuum
+from mlflow_cleanup.act.metadata.vacuumed import Vacuumed
 
 __all__ = [
     "CHANGED",

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from sqlalchemy import TableClause
 
 from mlflow_cleanup.act.metadata.kinds import ENTITY_TABLES, KINDS, Kind
 from mlflow_cleanup.act.metadata.references import KEYED, KEYLESS, PARTS, Action, Only, Reference
-from mlflow_cleanup.act.metadata.schema import (
-    CASCADE,
-    ROW_NUMBER,
-    SET_NULL,
-    Key,
-    Schema,
-)
+from mlflow_cleanup.act.metadata.schema import CASCADE, SET_NULL, Key, Schema
 from mlflow_cleanup.act.metadata.targets import TargetKind
-from mlflow_cleanup.act.metadata.writing import Definition
 
 _KEYED = frozenset((item.table, item.column, item.parent) for item in KEYED)
 
@@ -28,6 +20,8 @@ class Edge:
     """Rows of one table that hang on rows of `above`; these hang by `parent`, None: are entities.
 
     `is_indexed`: which rows hang on one row can be found without a scan of the table.
+    `row_number` is the name of a number by which its rows can be told apart; None: they have none.
+    `is_keyless`: no foreign key keeps both sides together.
     """
 
     number: int
@@ -38,7 +32,9 @@ class Edge:
     parent: Edge | None
     action: Action
     is_indexed: bool
+    row_number: str | None = None
     reference: Reference | None = None
+    is_keyless: bool = False
 
     @property
     def fixed(self) -> Sequence[tuple[str, str]]:
@@ -51,9 +47,9 @@ class Edge:
         return self.reference.only if self.reference else None
 
     @property
-    def has_row_numbers(self) -> bool:
-        """Tell whether its rows can be told from one another by a number."""
-        return ROW_NUMBER in self.rows.c
+    def is_text(self) -> bool:
+        """Tell whether it names a number by a text."""
+        return self.reference is not None and self.reference.is_text
 
     @property
     def why(self) -> str:
@@ -90,19 +86,13 @@ def graph_of(schema: Schema, kind: Kind) -> Graph:
     return graph
 
 
-@lru_cache(maxsize=1)
-def graphs_of(definition: Definition) -> Mapping[TargetKind, Graph]:
-    """Find what hangs on each kind of entity, as far as its table is there.
-
-    A collection asks page by page, and finding it takes longer than removing a page.
-    """
-    with definition.copied() as copy:
-        schema = Schema(copy)
-        return {
-            kind: graph_of(schema, of)
-            for kind, of in KINDS.items()
-            if schema.has(of.table, (of.key, *of.needs))
-        }
+def graphs_of(schema: Schema) -> Mapping[TargetKind, Graph]:
+    """Find what hangs on each kind of entity, as far as its table is there."""
+    return {
+        kind: graph_of(schema, of)
+        for kind, of in KINDS.items()
+        if schema.has(of.table, (of.key, *of.needs))
+    }
 
 
 class _Grower:
@@ -147,7 +137,7 @@ class _Grower:
     ) -> Edge:
         fixed = item.fixed if item else ()
         is_indexed = self._schema.is_indexed(key.table, key.columns, fixed)
-        if not is_indexed and not self._schema.has_row_numbers(key.table):
+        if not is_indexed and not self._schema.can_look_through(key.table):
             self._stop(f"table {key.table} cannot be looked through in small steps")
         self._count += 1
         return Edge(
@@ -159,7 +149,9 @@ class _Grower:
             parent=parent,
             action=action,
             is_indexed=is_indexed,
+            row_number=self._schema.row_number(key.table),
             reference=item,
+            is_keyless=item in KEYLESS,
         )
 
     def _stop(self, why: str) -> None:

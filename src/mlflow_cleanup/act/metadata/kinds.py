@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, FromClause, and_, column, exists, literal, select, table
 
+from mlflow_cleanup.act.metadata.exactness import exactly
 from mlflow_cleanup.model.target import DELETED, FINISHED_JOBS, TargetKind
 
 LARGEST = 2**63 - 1
@@ -16,7 +17,10 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The table of one kind of entity. `needs` are columns without which nothing can be told."""
+    """The table of one kind of entity. `needs` are columns without which nothing can be told.
+
+    `goes_with_experiment`: it may go as its experiment is deleted.
+    """
 
     kind: TargetKind
     table: str
@@ -25,6 +29,7 @@ class Kind:
     may_go: Callable[[FromClause], ColumnElement[bool]]
     at: str | None = None
     has_numbers: bool = False
+    goes_with_experiment: bool = False
 
     def key_of(self, id_: str) -> str | int | None:
         """Return the id as the key column holds it; None: no row can have it."""
@@ -45,7 +50,7 @@ def _is_text(text: str) -> bool:
 
 
 def _is_deleted(rows: FromClause) -> ColumnElement[bool]:
-    return rows.c.lifecycle_stage == DELETED
+    return exactly(rows.c.lifecycle_stage) == DELETED
 
 
 def _is_finished(rows: FromClause) -> ColumnElement[bool]:
@@ -55,7 +60,7 @@ def _is_finished(rows: FromClause) -> ColumnElement[bool]:
 def _has_deleted_experiment(rows: FromClause) -> ColumnElement[bool]:
     of = table("experiments", column("experiment_id"), column("lifecycle_stage")).alias("of")
     found = select(literal(1)).where(
-        and_(of.c.experiment_id == rows.c.experiment_id, of.c.lifecycle_stage == DELETED)
+        and_(of.c.experiment_id == rows.c.experiment_id, _is_deleted(of))
     )
     return exists(found.correlate_except(of))
 
@@ -66,13 +71,21 @@ def _is_deleted_or_its_experiment_is(rows: FromClause) -> ColumnElement[bool]:
 
 _ALL = (
     Kind(TargetKind.JOB, "jobs", "id", ("status",), _is_finished),
-    Kind(TargetKind.TRACE, "trace_info", "request_id", ("experiment_id",), _has_deleted_experiment),
+    Kind(
+        kind=TargetKind.TRACE,
+        table="trace_info",
+        key="request_id",
+        needs=("experiment_id",),
+        may_go=_has_deleted_experiment,
+        goes_with_experiment=True,
+    ),
     Kind(
         kind=TargetKind.LOGGED_MODEL,
         table="logged_models",
         key="model_id",
         needs=("lifecycle_stage", "experiment_id"),
         may_go=_is_deleted_or_its_experiment_is,
+        goes_with_experiment=True,
         at="last_updated_timestamp_ms",
     ),
     Kind(

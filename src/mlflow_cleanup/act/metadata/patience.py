@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mlflow_cleanup.act.metadata.pacing import Pacer
-from mlflow_cleanup.act.metadata.writing import ReadersInTheWay, explaining
 from mlflow_cleanup.errors import DatabaseBusy
 
 KeepGoing = Callable[[], bool]
@@ -22,11 +22,18 @@ class Stopped(Exception):
     """We were told to stop, between two transactions."""
 
 
+class ReadersInTheWay(DatabaseBusy):
+    """Changes could not be written as others were reading, with SQLite's rollback journal."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How to go on when the database is busy: tell, wait, try again."""
+    """How to go on when the database is busy: tell, wait, try again.
 
-    database: str
+    `explaining` turns an error of the database's driver into ours.
+    """
+
+    explaining: Callable[[], AbstractContextManager[None]]
     pacer: Pacer
     keep_going: KeepGoing
     tell: Callable[[DatabaseBusy], object]
@@ -36,7 +43,7 @@ class Patience:
         while True:
             self.check()
             try:
-                with explaining(self.database, self.pacer.pace.wait_s):
+                with self.explaining():
                     return action()
             except ReadersInTheWay as busy:
                 self._hear(busy)

@@ -14,6 +14,7 @@ from enum import Enum
 
 from sqlalchemy import ColumnElement, FromClause, and_, column, exists, literal, not_, select, table
 
+from mlflow_cleanup.act.metadata.exactness import exactly
 from mlflow_cleanup.model.target import DELETED
 
 
@@ -35,7 +36,7 @@ class Reference:
     """A column of `table` that names rows of `parent` by `parent_column`.
 
     Only rows whose columns have the values of `fixed` do, and that `only` says; `needs` are the
-    tables `only` looks at. `why`: told when it holds.
+    tables `only` looks at. `why`: told when it holds. `is_text`: the column has a number as text.
     """
 
     table: str
@@ -47,6 +48,7 @@ class Reference:
     only: Only | None = None
     needs: tuple[str, ...] = ()
     why: str = ""
+    is_text: bool = False
 
 
 def _stays(rows: FromClause) -> ColumnElement[bool]:
@@ -55,7 +57,7 @@ def _stays(rows: FromClause) -> ColumnElement[bool]:
     found = select(literal(1)).where(
         and_(
             models.c.model_id == rows.c.model_id,
-            models.c.lifecycle_stage.is_distinct_from(DELETED),
+            exactly(models.c.lifecycle_stage).is_distinct_from(DELETED),
         )
     )
     return exists(found.correlate_except(models))
@@ -74,16 +76,23 @@ def _not(only: Only) -> Only:
 
 
 def _is_active(rows: FromClause) -> ColumnElement[bool]:
-    return rows.c.lifecycle_stage.is_distinct_from(DELETED)
+    return exactly(rows.c.lifecycle_stage).is_distinct_from(DELETED)
 
 
 def _associations(parent: str, key: str, name: str) -> list[Reference]:
     """Return both ends of `entity_associations`; the names are those of EntityAssociationType.
 
-    An experiment's number is written as text there, and SQLite compares it as such.
+    An experiment's number is written as text there.
     """
     return [
-        Reference("entity_associations", f"{end}_id", parent, key, {f"{end}_type": name})
+        Reference(
+            table="entity_associations",
+            column=f"{end}_id",
+            parent=parent,
+            parent_column=key,
+            fixed={f"{end}_type": name},
+            is_text=parent == "experiments",
+        )
         for end in ("source", "destination")
     ]
 

@@ -103,7 +103,7 @@ def test_what_is_left_is_what_mlflow_leaves(scenes: dict[str, Scene], name: str)
     """Table for table; where MLflow leaves rows behind that name nothing, we have fewer of them."""
     scene = scenes[name]
     before = scene.ours.content()
-    outcomes = list(remove_rows(scene.ours.path, scene.targets))
+    outcomes = list(remove_rows(scene.ours.database, scene.targets))
     assert [outcome.result for outcome in outcomes] == [Result.REMOVED] * len(outcomes)
 
     ours, theirs = scene.ours.content(), content_of(scene.theirs)

@@ -11,6 +11,7 @@ import pytest
 
 from mlflow_cleanup.act.metadata import Outcome, Pace, Result, Target, TargetKind, remove_rows
 from mlflow_cleanup.errors import DatabaseBusy, DatabaseMissing, TrackingUnwritable
+from mlflow_cleanup.model.database import Database
 from tests.kit.children import as_nobody
 from tests.kit.rows import Filled
 
@@ -51,7 +52,7 @@ def test_a_writers_lock_is_waited_for(
 
     other.execute("BEGIN IMMEDIATE")
     other.execute("UPDATE runs SET name = 'busy'")
-    assert removed(list(remove_rows(filled.path, runs, tell=tell, pace=SHORT))) == len(runs)
+    assert removed(list(remove_rows(filled.database, runs, tell=tell, pace=SHORT))) == len(runs)
     assert len(told) == 2
     assert filled.broken_keys() == []
 
@@ -60,7 +61,9 @@ def test_a_lock_taken_in_the_middle_is_waited_for(
     filled: Filled, runs: list[Target], other: sqlite3.Connection
 ) -> None:
     """What was told as removed before stays removed."""
-    outcomes = remove_rows(filled.path, runs, tell=lambda _: other.execute("COMMIT"), pace=SHORT)
+    outcomes = remove_rows(
+        filled.database, runs, tell=lambda _: other.execute("COMMIT"), pace=SHORT
+    )
     first = next(outcomes)
     other.execute("BEGIN IMMEDIATE")
     assert removed([first, *outcomes]) == len(runs)
@@ -82,7 +85,7 @@ def test_a_reader_is_waited_for_and_sees_what_it_saw(
 
     other.execute("BEGIN")
     assert count() == len(runs)
-    assert removed(list(remove_rows(filled.path, runs, tell=tell, pace=SHORT))) == len(runs)
+    assert removed(list(remove_rows(filled.database, runs, tell=tell, pace=SHORT))) == len(runs)
     assert seen == ([] if is_wal else [len(runs)])
     assert count() == (len(runs) if is_wal else 0)
 
@@ -90,7 +93,7 @@ def test_a_reader_is_waited_for_and_sees_what_it_saw(
 def test_told_to_stop_it_stops_between_two_batches(filled: Filled, runs: list[Target]) -> None:
     """What was told is removed, all else is there, and another call goes on."""
     told: list[Outcome] = []
-    for outcome in remove_rows(filled.path, runs, keep_going=lambda: len(told) < 3, pace=SHORT):
+    for outcome in remove_rows(filled.database, runs, keep_going=lambda: len(told) < 3, pace=SHORT):
         told.append(outcome)
     assert removed(told) == 3
     left = {run for (run,) in filled.file.execute("SELECT run_uuid FROM runs")}
@@ -98,7 +101,7 @@ def test_told_to_stop_it_stops_between_two_batches(filled: Filled, runs: list[Ta
     assert {run for (run,) in filled.file.execute("SELECT run_uuid FROM metrics")} == left
     assert filled.broken_keys() == []
 
-    results = [item.result for item in remove_rows(filled.path, runs)]
+    results = [item.result for item in remove_rows(filled.database, runs)]
     assert (results.count(Result.ABSENT), results.count(Result.REMOVED)) == (3, 3)
 
 
@@ -109,7 +112,7 @@ def test_told_to_stop_while_locked_out_it_stops(
     other.execute("BEGIN EXCLUSIVE")
     told: list[DatabaseBusy] = []
     outcomes = remove_rows(
-        filled.path, runs, tell=told.append, keep_going=lambda: len(told) < 2, pace=SHORT
+        filled.database, runs, tell=told.append, keep_going=lambda: len(told) < 2, pace=SHORT
     )
     assert list(outcomes) == []
     assert len(told) == 2
@@ -119,7 +122,7 @@ def test_left_in_the_middle_it_holds_no_lock(
     filled: Filled, runs: list[Target], other: sqlite3.Connection
 ) -> None:
     """Between two outcomes others can write, and so they can after the last one was looked at."""
-    outcomes = remove_rows(filled.path, runs, pace=SHORT)
+    outcomes = remove_rows(filled.database, runs, pace=SHORT)
     next(outcomes)
     other.execute("UPDATE runs SET name = 'theirs'")
     outcomes.close()  # type: ignore[attr-defined]
@@ -132,7 +135,7 @@ def test_nothing_is_set_for_good(filled: Filled, runs: list[Target]) -> None:
     """The journal mode is what it was, and no file is left beside the database."""
     path = Path(filled.path)
     mode, files = filled.file.execute("PRAGMA journal_mode"), sorted(path.parent.iterdir())
-    list(remove_rows(filled.path, runs))
+    list(remove_rows(filled.database, runs))
     assert sorted(path.parent.iterdir()) == files
     assert filled.file.execute("PRAGMA journal_mode") == mode
 
@@ -140,7 +143,7 @@ def test_nothing_is_set_for_good(filled: Filled, runs: list[Target]) -> None:
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     """A mistyped path makes no file."""
     with pytest.raises(DatabaseMissing):
-        list(remove_rows(str(tmp_path / "none.db"), []))
+        list(remove_rows(Database.of_file(str(tmp_path / "none.db")), []))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -149,7 +152,7 @@ def test_what_is_no_database_is_said(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"not a database at all" * 200)
     with pytest.raises(TrackingUnwritable, match="not a database"):
-        list(remove_rows(str(path), [Target(RUN, "x")]))
+        list(remove_rows(Database.of_file(str(path)), [Target(RUN, "x")]))
     assert path.read_bytes() == b"not a database at all" * 200
 
 
@@ -161,6 +164,6 @@ def test_a_database_that_may_not_be_written_is_said() -> None:
         target = filled.target(RUN, filled.world(2, "deleted"))
         Path(filled.path).chmod(0o444)
         with pytest.raises(TrackingUnwritable, match="readonly"):
-            list(remove_rows(filled.path, [target]))
+            list(remove_rows(filled.database, [target]))
 
     as_nobody(body)

@@ -53,7 +53,7 @@ def fill(filled: Filled) -> tuple[World, Rows]:
 def remove(filled: Filled, world: World, *kinds: TargetKind) -> tuple[Rows, Rows]:
     """Remove entities; returns which rows went and which came, where a changed one does both."""
     before = filled.content()
-    for outcome in remove_rows(filled.path, [filled.target(kind, world) for kind in kinds]):
+    for outcome in remove_rows(filled.database, [filled.target(kind, world) for kind in kinds]):
         there = filled.has(TABLES[outcome.target.kind])
         assert outcome.result is (Result.REMOVED if there else Result.ABSENT), outcome
     after = filled.content()
@@ -148,7 +148,7 @@ def test_rows_that_dangled_before_are_left_alone(filled: Filled) -> None:
     filled.file.execute("DELETE FROM experiments WHERE experiment_id = ?", lost.experiment)
     broken, before = filled.broken_keys(), filled.content()
     world, _ = fill(filled)
-    outcomes = list(remove_rows(filled.path, filled.targets(world)))
+    outcomes = list(remove_rows(filled.database, filled.targets(world)))
     assert {outcome.result for outcome in outcomes} <= {Result.REMOVED, Result.ABSENT}
     assert broken
     assert filled.broken_keys() == broken

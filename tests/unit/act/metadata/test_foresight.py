@@ -21,13 +21,13 @@ Change = Callable[[Filled, World, World], object]
 
 def foreseen(filled: Filled, targets: Iterable[Target]) -> dict[str, str]:
     """Say which would stay, by kind and id."""
-    found = foresee(filled.path, targets, keep_going=lambda: True)
+    found = foresee(filled.database, targets, keep_going=lambda: True)
     return {str(target): why for target, why in found.items()}
 
 
 def kept(filled: Filled, targets: Iterable[Target]) -> dict[str, str]:
     """Remove them, and say which stayed."""
-    outcomes = remove_rows(filled.path, targets)
+    outcomes = remove_rows(filled.database, targets)
     return {str(one.target): one.reason for one in outcomes if one.result is Result.KEPT}
 
 
@@ -171,7 +171,7 @@ def test_told_to_stop_it_says_nothing(filled: Filled) -> None:
     """Whoever asked looks whether to go on."""
     _, _, targets = deleted_world(filled)
     filled.file.execute("UPDATE logged_model_metrics SET run_id = ?", targets[0].id)
-    assert foresee(filled.path, targets, keep_going=lambda: False) == {}
+    assert foresee(filled.database, targets, keep_going=lambda: False) == {}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may all")

@@ -34,7 +34,9 @@ def test_an_id_that_names_nothing_does_nothing(filled: Filled, kind: TargetKind)
     """Quotes, NUL, wild cards and very long ones are compared, and never run."""
     filled.world(2, "deleted")
     before = filled.content()
-    outcomes = list(remove_rows(filled.path, [Target(kind, id_, DELETED_MS) for id_ in NOBODYS]))
+    outcomes = list(
+        remove_rows(filled.database, [Target(kind, id_, DELETED_MS) for id_ in NOBODYS])
+    )
     assert [item.target.id for item in outcomes] == NOBODYS
     assert {item.result for item in outcomes} == {Result.ABSENT}
     assert filled.content() == before
@@ -47,7 +49,7 @@ def test_an_experiment_is_named_by_its_own_number_only(filled: Filled, id_: str)
     filled.file.execute("UPDATE experiments SET experiment_id = 7 WHERE experiment_id = 0")
     before = filled.content()
     target = Target(TargetKind.EXPERIMENT, id_, DELETED_MS)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
     assert filled.content() == before
 
 
@@ -56,14 +58,14 @@ def test_an_experiment_is_named_by_its_own_number_only(filled: Filled, id_: str)
 def test_an_id_that_is_no_text_is_kept(filled: Filled, kind: TargetKind, id_: str) -> None:
     """Bytes that are not UTF-8 can be read from a database, and not be asked for."""
     target = Target(kind, id_, DELETED_MS)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
 
 
 @pytest.mark.parametrize("at_ms", [2**63, -(2**63) - 1, 10**40])
 def test_a_time_that_no_row_can_have_is_kept(filled: Filled, at_ms: int) -> None:
     """It does not end the whole job."""
     target = Target(TargetKind.RUN, filled.world(2, "deleted").run, at_ms)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
 
 
 @pytest.mark.parametrize("id_", ["' OR '1'='1", "a\x00b", "%", "🏃", "x" * 32])
@@ -74,7 +76,7 @@ def test_a_run_with_such_an_id_goes_alone(filled: Filled, id_: str) -> None:
         filled.file.run(run, stage="deleted", deleted_time=9)
         filled.file.tag(run, "key", "value")
     target = Target(TargetKind.RUN, id_, 9)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]
     left = filled.file.execute("SELECT CAST(run_uuid AS BLOB) FROM tags")
     assert sorted(left) == sorted([((id_ + "x").encode(),), (other.run.encode(),)])
 
@@ -82,7 +84,7 @@ def test_a_run_with_such_an_id_goes_alone(filled: Filled, id_: str) -> None:
 def test_ids_differ_by_case(filled: Filled) -> None:
     """As SQLite compares them."""
     filled.file.run("aB", stage="deleted")
-    outcomes = list(remove_rows(filled.path, [Target(TargetKind.RUN, "Ab", 2_000)]))
+    outcomes = list(remove_rows(filled.database, [Target(TargetKind.RUN, "Ab", 2_000)]))
     assert [item.result for item in outcomes] == [Result.ABSENT]
 
 
@@ -94,4 +96,4 @@ def test_bytes_in_a_column_that_is_looked_through_stop_nothing(filled: Filled) -
         "UPDATE logged_model_metrics SET run_id = CAST(x'ff00fe' AS TEXT) WHERE run_id = ?",
         other.run,
     )
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]

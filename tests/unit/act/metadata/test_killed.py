@@ -15,7 +15,8 @@ from tests.kit.rows import Filled, difference
 REMOVE = """
 import os, signal, sys
 from mlflow_cleanup.act.metadata import Target, TargetKind, remove_rows
-from mlflow_cleanup.act.metadata import writing
+from mlflow_cleanup.act.metadata.sqlite import writing
+from mlflow_cleanup.model.database import Database
 
 database, until, *runs = sys.argv[1:]
 count, connect = int(until), writing.connect
@@ -34,7 +35,8 @@ def traced(path):
     return connection
 
 writing.connect = traced
-for outcome in remove_rows(database, [Target(TargetKind.RUN, run, 5000) for run in runs]):
+targets = [Target(TargetKind.RUN, run, 5000) for run in runs]
+for outcome in remove_rows(Database.of_file(database), targets):
     print(outcome.target.id, flush=True)
 """
 RUN = TargetKind.RUN
@@ -72,7 +74,7 @@ def test_killed_in_the_middle(filled: Filled, journal: str, statements: int) -> 
                 assert row not in gone.get(name, ()), name
 
     targets = [filled.target(RUN, world) for world in worlds]
-    results = [item.result for item in remove_rows(filled.path, targets)]
+    results = [item.result for item in remove_rows(filled.database, targets)]
     assert results.count(Result.REMOVED) == len(left)
     assert filled.content()["metrics"] == set()
     assert sorted(path.name for path in Path(filled.path).parent.iterdir()) == ["mlflow.db"]

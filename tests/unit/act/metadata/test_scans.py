@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlflow_cleanup.act.metadata import Pace, Result, Target, TargetKind, remove_rows, writing
+from mlflow_cleanup.act.metadata import Pace, Result, Target, TargetKind, remove_rows
+from mlflow_cleanup.act.metadata.sqlite import writing
 from tests.kit.rows import Filled
 from tests.kit.tracking_db import run_id
 
@@ -69,7 +70,7 @@ def fill_runs(filled: Filled, count: int) -> list[Target]:
 def cost(filled: Filled, work: Work, targets: list[Target]) -> int:
     """Remove one a transaction, and return the instructions that took."""
     before = work.instructions
-    outcomes = list(remove_rows(filled.path, targets, pace=ONE_BY_ONE))
+    outcomes = list(remove_rows(filled.database, targets, pace=ONE_BY_ONE))
     assert {item.result for item in outcomes} == {Result.REMOVED}
     return work.instructions - before
 
@@ -85,7 +86,7 @@ def test_one_more_run_costs_no_scan(filled: Filled, work: Work) -> None:
 def test_one_more_experiment_costs_no_scan(filled: Filled, work: Work) -> None:
     """`runs.experiment_id` and four more have no index either."""
     targets = fill_runs(filled, 110)
-    list(remove_rows(filled.path, targets))
+    list(remove_rows(filled.database, targets))
     experiments = [Target(EXPERIMENT, str(1_000 + n), 5) for n in range(110)]
     few, many = cost(filled, work, experiments[:10]), cost(filled, work, experiments[10:])
     assert few > ROWS
@@ -104,7 +105,7 @@ def test_what_others_write_costs_one_more_look(filled: Filled, work: Work) -> No
         return True
 
     before = work.instructions
-    list(remove_rows(filled.path, targets[50:], pace=ONE_BY_ONE, keep_going=write))
+    list(remove_rows(filled.database, targets[50:], pace=ONE_BY_ONE, keep_going=write))
     assert 1.5 * alone < work.instructions - before < 3 * alone
 
 
@@ -117,7 +118,7 @@ def test_memory_does_not_grow_with_what_is_named(filled: Filled) -> None:
     def peak_bytes(count: int) -> int:
         tracemalloc.start()
         try:
-            assert sum(1 for _ in remove_rows(filled.path, many(count))) == count
+            assert sum(1 for _ in remove_rows(filled.database, many(count))) == count
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -38,7 +38,7 @@ def filled_alone(filled: Filled, kind: TargetKind) -> World:
 def expect_kept(filled: Filled, target: Target) -> None:
     """Try to remove it, and see that nothing at all is another one."""
     before = filled.content()
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.KEPT, CHANGED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.KEPT, CHANGED)]
     assert filled.content() == before
 
 
@@ -61,7 +61,7 @@ def test_what_is_active_goes_with_its_deleted_experiment_only(
     filled.file.execute("UPDATE experiments SET lifecycle_stage = 'active'")
     expect_kept(filled, target)
     filled.file.execute("UPDATE experiments SET lifecycle_stage = 'deleted'")
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]
 
 
 @pytest.mark.parametrize("kind", LATER)
@@ -100,7 +100,7 @@ def test_a_run_deleted_at_an_unknown_time_goes_as_such(filled: Filled) -> None:
     filled.file.execute("UPDATE runs SET deleted_time = NULL")
     expect_kept(filled, Target(TargetKind.RUN, world.run, DELETED_MS))
     target = Target(TargetKind.RUN, world.run, None)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]
 
 
 def test_a_run_that_has_a_time_by_now_is_not_one_without(filled: Filled) -> None:
@@ -114,7 +114,7 @@ def test_a_schema_without_times_goes_by_the_stage(tmp_path: Path) -> None:
     filled = Filled(tmp_path / "old.db", "1.27")
     world = filled.world(2, "deleted")
     target = Target(TargetKind.RUN, world.run, None)
-    assert list(remove_rows(filled.path, [target])) == [Outcome(target, Result.REMOVED)]
+    assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]
     filled.world(4, "active")
     expect_kept(filled, Target(TargetKind.RUN, f"{4:032x}", None))
 
@@ -125,7 +125,7 @@ def test_one_that_stays_keeps_nobody_else(filled: Filled) -> None:
     targets = [filled.target(TargetKind.RUN, world) for world in worlds]
     before = filled.content()
     filled.file.execute("UPDATE runs SET deleted_time = 7 WHERE run_uuid = ?", worlds[2].run)
-    outcomes = {item.target.id: item.result for item in remove_rows(filled.path, targets)}
+    outcomes = {item.target.id: item.result for item in remove_rows(filled.database, targets)}
     stays = {world.run: world is worlds[2] for world in worlds}
     assert outcomes == {run: Result.KEPT if kept else Result.REMOVED for run, kept in stays.items()}
     assert filled.file.execute("SELECT run_uuid FROM metrics") == [(worlds[2].run,)]
@@ -138,6 +138,8 @@ def test_one_named_twice_has_one_outcome(filled: Filled) -> None:
     world = filled.world(2, "deleted")
     right = filled.target(TargetKind.RUN, world)
     wrong = Target(TargetKind.RUN, world.run, 1)
-    assert [item.result for item in remove_rows(filled.path, [wrong, right])] == [Result.KEPT]
-    assert [item.result for item in remove_rows(filled.path, [right, wrong])] == [Result.REMOVED]
-    assert [item.result for item in remove_rows(filled.path, [right])] == [Result.ABSENT]
+    assert [item.result for item in remove_rows(filled.database, [wrong, right])] == [Result.KEPT]
+    assert [item.result for item in remove_rows(filled.database, [right, wrong])] == [
+        Result.REMOVED
+    ]
+    assert [item.result for item in remove_rows(filled.database, [right])] == [Result.ABSENT]

@@ -26,7 +26,7 @@ def plug_in(filled: Filled, *definition: str) -> World:
 
 def remove(filled: Filled, world: World) -> Outcome:
     """Remove the run; whatever becomes of it, no key may be broken then."""
-    (outcome,) = remove_rows(filled.path, [filled.target(RUN, world)])
+    (outcome,) = remove_rows(filled.database, [filled.target(RUN, world)])
     assert filled.broken_keys() == []
     return outcome
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_followed_keeps_every_run(filled: Filled, definition: str
     filled.file.execute(definition)
     world = filled.world(2, "deleted", without=["plug_in"])
     before = filled.content()
-    (outcome,) = remove_rows(filled.path, [filled.target(RUN, world)])
+    (outcome,) = remove_rows(filled.database, [filled.target(RUN, world)])
     assert outcome.result is Result.KEPT
     assert "plug_in" in outcome.reason
     assert filled.content() == before
@@ -202,7 +202,7 @@ def test_whatever_else_a_database_has_stands_in_nobodys_way(
     """Views, virtual tables, columns that are computed, keys that lead nowhere."""
     filled.file.execute(definition)
     world = filled.world(2, "deleted", without=["plug_in", "plug_in_data", "plug_in_idx"])
-    (outcome,) = remove_rows(filled.path, [filled.target(RUN, world)])
+    (outcome,) = remove_rows(filled.database, [filled.target(RUN, world)])
     assert outcome.result is Result.REMOVED
     assert filled.file.execute("SELECT * FROM metrics") == []
 
@@ -224,7 +224,7 @@ def test_a_trigger_that_refuses_keeps_only_its_run(filled: Filled) -> None:
         "BEGIN SELECT RAISE(ABORT, 'not this one, it is locked'); END"
     )
     targets = [filled.target(RUN, world) for world in worlds]
-    outcomes = {item.target.id: item.reason for item in remove_rows(filled.path, targets)}
+    outcomes = {item.target.id: item.reason for item in remove_rows(filled.database, targets)}
     assert [bool(outcomes[world.run]) for world in worlds] == [False, True, False, False]
     assert outcomes[worlds[1].run] == "not this one, it is locked"
     assert [row[0] for row in filled.file.execute("SELECT run_uuid FROM metrics")] == [
@@ -240,7 +240,7 @@ def test_a_trigger_that_takes_everything_back_ends_it(filled: Filled) -> None:
         "BEGIN SELECT RAISE(ROLLBACK, 'no way'); END"
     )
     before = filled.content()
-    outcomes = remove_rows(filled.path, [filled.target(RUN, world) for world in worlds])
+    outcomes = remove_rows(filled.database, [filled.target(RUN, world) for world in worlds])
     with pytest.raises(TrackingUnwritable, match="no way"):
         next(outcomes)
     assert filled.content() == before
@@ -261,7 +261,7 @@ def test_tables_changed_meanwhile_end_it(filled: Filled) -> None:
     """What hangs on what could be another thing now: nothing more is removed."""
     worlds = [filled.world(number, "deleted") for number in range(2, 6)]
     targets = [filled.target(kind, world) for kind in (RUN, TargetKind.TRACE) for world in worlds]
-    outcomes = remove_rows(filled.path, targets)
+    outcomes = remove_rows(filled.database, targets)
     next(outcomes)
     filled.file.execute("CREATE TABLE plug_in (run VARCHAR REFERENCES runs)")
     before = filled.content()
@@ -278,12 +278,12 @@ def test_a_vacuum_meanwhile_ends_nothing(filled: Filled) -> None:
     for number, run in enumerate(["", *runs]):
         filled.file.execute("INSERT INTO plug_in VALUES (?, ?)", number, run or None)
     targets = [filled.target(RUN, world) for world in worlds]
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     filled.file.execute("DELETE FROM plug_in WHERE run IS NULL")
     filled.file.execute("CREATE TABLE large AS SELECT zeroblob(100000)")
     filled.file.execute("DROP TABLE large")
-    vacuum(filled.path)
+    vacuum(filled.database)
     # The number that the last row had is given again, and to a row that says the same.
     filled.file.execute("INSERT INTO plug_in VALUES (10, ?), (11, ?)", last, last)
     assert filled.file.execute("SELECT max(rowid) FROM plug_in") == [(7,)]

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.act.metadata import Vacuumed, vacuum
-from mlflow_cleanup.act.metadata.vacuum import temporary_directory
+from mlflow_cleanup.act.metadata.sqlite.vacuum import temporary_directory
 from mlflow_cleanup.errors import (
     DatabaseBusy,
     DatabaseMissing,
     NoRoomToVacuum,
     TrackingUnwritable,
 )
+from mlflow_cleanup.model.database import Database
 from tests.kit.rows import Filled
 
 MIB = 1024 * 1024
@@ -53,7 +54,7 @@ def other(hollow: Filled) -> Iterator[sqlite3.Connection]:
 def test_free_pages_are_given_back(hollow: Filled) -> None:
     """What is told is what the disk says, and not a row is another one."""
     before, size_bytes = hollow.content(), os.path.getsize(hollow.path)
-    told = vacuum(hollow.path)
+    told = vacuum(hollow.database)
     assert told.before_bytes == size_bytes > 4 * MIB
     assert os.path.getsize(hollow.path) == told.after_bytes < MIB
     assert hollow.content() == before
@@ -62,16 +63,16 @@ def test_free_pages_are_given_back(hollow: Filled) -> None:
 
 def test_without_free_pages_nothing_is_done(filled: Filled) -> None:
     """Not a byte of the file is written."""
-    vacuum(filled.path)
+    vacuum(filled.database)
     content = Path(filled.path).read_bytes()
-    told = vacuum(filled.path)
+    told = vacuum(filled.database)
     assert told == Vacuumed(len(content), len(content))
     assert Path(filled.path).read_bytes() == content
 
 
 def test_the_journal_mode_stays(hollow: Filled, journal: str) -> None:
     """It is the server's choice."""
-    vacuum(hollow.path)
+    vacuum(hollow.database)
     assert hollow.file.execute("PRAGMA journal_mode") == [(journal,)]
 
 
@@ -80,7 +81,7 @@ def test_a_server_that_is_there_stands_in_nobodys_way(
 ) -> None:
     """An open connection without a transaction keeps no space."""
     other.execute("SELECT count(*) FROM runs").fetchone()
-    assert vacuum(hollow.path).after_bytes < MIB
+    assert vacuum(hollow.database).after_bytes < MIB
     assert other.execute("SELECT count(*) FROM runs").fetchone() == (1,)
 
 
@@ -88,7 +89,7 @@ def test_a_writer_is_waited_for_and_then_said(hollow: Filled, other: sqlite3.Con
     """The database is as it was."""
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseBusy):
-        vacuum(hollow.path, wait_s=0.05)
+        vacuum(hollow.database, wait_s=0.05)
     other.execute("ROLLBACK")
     assert os.path.getsize(hollow.path) > 4 * MIB
 
@@ -100,7 +101,7 @@ def test_a_reader_is_waited_for_and_then_said(hollow: Filled, other: sqlite3.Con
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM runs").fetchone()
     with pytest.raises(DatabaseBusy):
-        vacuum(hollow.path, wait_s=0.05)
+        vacuum(hollow.database, wait_s=0.05)
     other.execute("ROLLBACK")
     assert os.path.getsize(hollow.path) > 4 * MIB
     assert hollow.content() == before
@@ -115,20 +116,20 @@ def test_without_room_nothing_is_begun(hollow: Filled, monkeypatch: pytest.Monke
 
     usage(20 * MIB)
     with pytest.raises(NoRoomToVacuum) as told:
-        vacuum(hollow.path)
+        vacuum(hollow.database)
     assert Path(hollow.path).read_bytes() == before
     assert told.value.free_bytes == 20 * MIB < told.value.needed_bytes
     assert told.value.needed_bytes < 16 * MIB + 2 * len(before)
     assert "as it was" in str(told.value)
 
     usage(told.value.needed_bytes)
-    assert vacuum(hollow.path).after_bytes < MIB
+    assert vacuum(hollow.database).after_bytes < MIB
 
 
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     """A mistyped path makes no file."""
     with pytest.raises(DatabaseMissing):
-        vacuum(str(tmp_path / "none.db"))
+        vacuum(Database.of_file(str(tmp_path / "none.db")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,7 +138,7 @@ def test_what_is_no_database_is_said(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(b"not a database at all" * 200)
     with pytest.raises(TrackingUnwritable, match="not a database"):
-        vacuum(str(path))
+        vacuum(Database.of_file(str(path)))
 
 
 def test_temporary_files_go_where_sqlite_puts_them(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ RUN, MODEL, EXPERIMENT = TargetKind.RUN, TargetKind.LOGGED_MODEL, TargetKind.EXP
 
 def one(filled: Filled, target: Target) -> Outcome:
     """Remove one target."""
-    (outcome,) = remove_rows(filled.path, [target])
+    (outcome,) = remove_rows(filled.database, [target])
     return outcome
 
 
@@ -63,7 +63,7 @@ def test_rows_that_name_something_else_by_the_same_id_stay(filled: Filled) -> No
     for table, values in strange:
         filled.add(table, values, other)
     before = filled.content()
-    assert {item.reason for item in remove_rows(filled.path, filled.targets(world))} == {""}
+    assert {item.reason for item in remove_rows(filled.database, filled.targets(world))} == {""}
     gone = difference(before, filled.content())
     for table in ("entity_associations", "inputs", "review_queue_items"):
         assert not [row for row in gone[table] if f"{table} " in str(row) and " 3" in str(row)]
@@ -78,7 +78,7 @@ def test_only_the_run_that_is_named_stays(filled: Filled) -> None:
         "UPDATE logged_models SET lifecycle_stage = 'active' WHERE model_id = ?", worlds[3].model
     )
     targets = [filled.target(RUN, world) for world in worlds]
-    kept = [item.target.id for item in remove_rows(filled.path, targets) if item.reason]
+    kept = [item.target.id for item in remove_rows(filled.database, targets) if item.reason]
     assert kept == [worlds[3].run]
     assert filled.file.execute("SELECT run_id FROM logged_model_metrics") == [(worlds[3].run,)]
     assert filled.broken_keys() == []
@@ -127,7 +127,7 @@ def test_an_experiment_goes_after_what_is_in_it(filled: Filled) -> None:
     world = filled.world(2, "deleted", without=GUARDS)
     targets = filled.targets(world)
     for order in (targets, targets[::-1]):
-        assert {item.result for item in remove_rows(filled.path, order)} <= {
+        assert {item.result for item in remove_rows(filled.database, order)} <= {
             Result.REMOVED,
             Result.ABSENT,
         }

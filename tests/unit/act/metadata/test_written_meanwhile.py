@@ -48,7 +48,7 @@ def model_metric(run: str, model: World, step: int) -> dict[str, str | int | Non
 def test_metrics_logged_before_its_turn_go_along(filled: Filled) -> None:
     """MLflow lets a client log to a deleted run."""
     worlds, targets = worlds_of(filled, 4)
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     last = worlds[-1]
     for name in ("metrics", "params", "tags"):
@@ -71,7 +71,7 @@ def test_a_deleted_models_metric_logged_at_any_moment_goes_along(filled: Filled,
                 filled.add("logged_model_metrics", model_metric(last.run, worlds[0], 7), worlds[0])
 
     last = worlds[-1]
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE, keep_going=at_turn(turn, log))
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE, keep_going=at_turn(turn, log))
     assert {item.result for item in outcomes} == {Result.REMOVED}
     assert filled.content()["logged_model_metrics"] == set()
     assert filled.broken_keys() == []
@@ -91,7 +91,7 @@ def test_a_living_models_metric_logged_at_any_moment_keeps_its_run(
             filled.add("logged_model_metrics", model_metric(last.run, living, 7), living)
             logged.append(last.run)
 
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE, keep_going=at_turn(turn, log))
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE, keep_going=at_turn(turn, log))
     assert [item.target.id for item in outcomes if item.result is Result.KEPT] == logged
     kept = filled.file.execute("SELECT DISTINCT run_id FROM logged_model_metrics ORDER BY run_id")
     assert kept == [(run,) for run in sorted([*logged, living.run])]
@@ -102,7 +102,7 @@ def test_a_last_row_that_gave_its_number_to_another_hides_nothing(filled: Filled
     """SQLite gives the number of a last row that was deleted to the next one."""
     worlds, targets = worlds_of(filled, 4)
     extra = filled.world(90, "deleted")
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     filled.file.execute("DELETE FROM logged_model_metrics WHERE run_id = ?", extra.run)
     filled.add("logged_model_metrics", model_metric(worlds[-1].run, extra, 7), extra)
@@ -115,7 +115,7 @@ def test_a_last_row_that_gave_its_number_to_a_living_one_hides_nothing(filled: F
     """That one keeps its run as any other does."""
     _, targets = worlds_of(filled, 4)
     living, extra = filled.world(89, "active"), filled.world(90, "deleted")
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     filled.file.execute("DELETE FROM logged_model_metrics WHERE run_id = ?", extra.run)
     filled.add("logged_model_metrics", model_metric(targets[-1].id, living, 7), living)
@@ -127,7 +127,7 @@ def test_an_older_row_that_was_given_away_is_the_others(filled: Filled) -> None:
     """What was noted of a row is true no more."""
     _, targets = worlds_of(filled, 4)
     other = filled.world(89, "deleted")
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     filled.file.execute(
         "UPDATE logged_model_metrics SET run_id = ? WHERE run_id = ?", other.run, targets[-1].id
@@ -140,7 +140,7 @@ def test_an_older_row_that_was_given_away_is_the_others(filled: Filled) -> None:
 def test_a_run_restored_meanwhile_keeps_its_rows_in_the_end(filled: Filled) -> None:
     """The last look is for what is gone only."""
     worlds, targets = worlds_of(filled, 4)
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     last = worlds[-1]
     filled.file.execute("UPDATE runs SET lifecycle_stage = 'active' WHERE run_uuid = ?", last.run)
@@ -153,7 +153,7 @@ def test_an_older_row_that_was_given_to_a_run_goes_in_the_end(filled: Filled) ->
     worlds, targets = worlds_of(filled, 4)
     extra = filled.world(90, "deleted")
     filled.world(91, "deleted")
-    outcomes = remove_rows(filled.path, targets, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, targets, pace=ONE_BY_ONE)
     next(outcomes)
     filled.file.execute(
         "UPDATE logged_model_metrics SET run_id = ? WHERE run_id = ?", worlds[-1].run, extra.run
@@ -169,9 +169,9 @@ def test_an_endpoint_that_was_given_to_an_experiment_loses_it_in_the_end(filled:
     living = filled.world(90, "active")
     rest = [target for world in worlds for target in filled.targets(world)]
     first = [target for target in rest if target.kind is not EXPERIMENT]
-    list(remove_rows(filled.path, first))
+    list(remove_rows(filled.database, first))
     experiments = [target for target in rest if target.kind is EXPERIMENT]
-    outcomes = remove_rows(filled.path, experiments, pace=ONE_BY_ONE)
+    outcomes = remove_rows(filled.database, experiments, pace=ONE_BY_ONE)
     next(outcomes)
     query = "UPDATE endpoints SET experiment_id = ? WHERE experiment_id = ?"
     filled.file.execute(query, worlds[-1].experiment, living.experiment)
@@ -188,7 +188,7 @@ def test_what_came_into_an_experiment_meanwhile_keeps_it(
     """At any moment before its turn."""
     worlds, _ = worlds_of(filled, 2)
     rest = [target for world in worlds for target in filled.targets(world)]
-    list(remove_rows(filled.path, [item for item in rest if item.kind is not EXPERIMENT]))
+    list(remove_rows(filled.database, [item for item in rest if item.kind is not EXPERIMENT]))
     last = worlds[-1]
     came: list[str] = []
 
@@ -207,7 +207,7 @@ def test_what_came_into_an_experiment_meanwhile_keeps_it(
     before = {row for row in filled.content()["experiments"] if last.experiment in row}
     experiments = [item for item in rest if item.kind is EXPERIMENT]
     outcomes = list(
-        remove_rows(filled.path, experiments, pace=ONE_BY_ONE, keep_going=at_turn(turn, come))
+        remove_rows(filled.database, experiments, pace=ONE_BY_ONE, keep_going=at_turn(turn, come))
     )
     assert sum(item.result is Result.KEPT for item in outcomes) == len(came)
     assert len(filled.content()[name]) == len(came)
@@ -226,7 +226,10 @@ def test_whatever_others_write_nothing_dangles(filled: Filled, seed: int) -> Non
         writes = _writes(connection, [*worlds, living], chance)
         outcomes = list(
             remove_rows(
-                filled.path, targets, pace=ONE_BY_ONE, keep_going=lambda: next(writes) is not None
+                filled.database,
+                targets,
+                pace=ONE_BY_ONE,
+                keep_going=lambda: next(writes) is not None,
             )
         )
     assert filled.broken_keys() == []

@@ -6,48 +6,31 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 
-from mlflow_cleanup.act.metadata.graph import Graph, graphs_of
+from mlflow_cleanup.act.metadata.graph import Graph
 from mlflow_cleanup.act.metadata.kinds import KINDS, Kind
-from mlflow_cleanup.act.metadata.pacing import DEFAULT_PACE, Pace, Pacer
+from mlflow_cleanup.act.metadata.pacing import Pace, Pacer
 from mlflow_cleanup.act.metadata.patience import KeepGoing, Patience, Stopped
-from mlflow_cleanup.act.metadata.phase import Phase
-from mlflow_cleanup.act.metadata.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.definition import Definition, graphs_in
+from mlflow_cleanup.act.metadata.sqlite.phase import Phase
+from mlflow_cleanup.act.metadata.sqlite.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.writing import Writer, explaining, opened
 from mlflow_cleanup.act.metadata.targets import Outcome, Result, Target, TargetKind
-from mlflow_cleanup.act.metadata.writing import Definition, Writer, opened
 from mlflow_cleanup.errors import DatabaseBusy
 
 _TARGETS_A_PAGE = 1_000
 
 
-def _always() -> bool:
-    return True
-
-
-def _say_nothing(_: DatabaseBusy) -> None: ...
-
-
 def remove_rows(
-    database: str,
+    path: str,
     targets: Iterable[Target],
-    *,
-    keep_going: KeepGoing = _always,
-    tell: Callable[[DatabaseBusy], object] = _say_nothing,
-    pace: Pace = DEFAULT_PACE,
+    keep_going: KeepGoing,
+    tell: Callable[[DatabaseBusy], object],
+    pace: Pace,
 ) -> Iterator[Outcome]:
-    """Remove the rows of some entities, and all that hangs on them, from an SQLite database.
-
-    All targets are taken down first. Then they go by kind: jobs, traces, logged models, runs,
-    experiments. Each goes in one transaction, whose last statement carries the state it was decided
-    on, or it stays as it is. An experiment goes only when no run, logged model and trace is in it
-    any more. An outcome is told when its transaction has been committed; a target that was named
-    twice has one.
-
-    `keep_going` is asked between two transactions; once it says no there are no more outcomes, and
-    calling this again with the same targets goes on. `tell` hears that others have the database
-    locked; it is tried again until it works. Raises DatabaseMissing or TrackingUnwritable.
-    """
-    with opened(database, pace) as writer:
-        patience = Patience(database, Pacer(pace), keep_going, tell)
+    """Remove the rows of some entities from an SQLite database."""
+    with opened(path, pace) as writer:
+        told = partial(explaining, path, pace.wait_s)
+        patience = Patience(told, Pacer(pace), keep_going, tell)
         try:
             definition = patience.insist(writer.definition)
             yield from _Job(writer, definition, patience).carry_out(targets)
@@ -57,7 +40,7 @@ def remove_rows(
 
 class _Job:
     def __init__(self, writer: Writer, definition: Definition, patience: Patience) -> None:
-        self._writer, self._definition, self._graphs = writer, definition, graphs_of(definition)
+        self._writer, self._definition, self._graphs = writer, definition, graphs_in(definition)
         self._patience, self._staged = patience, dict[TargetKind, Staged]()
 
     def carry_out(self, targets: Iterable[Target]) -> Iterator[Outcome]:

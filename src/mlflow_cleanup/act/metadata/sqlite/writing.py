@@ -1,4 +1,4 @@
-"""The one connection that changes MLflow's rows. SQLite for now: only this module knows how."""
+"""The one connection that changes MLflow's rows in an SQLite database."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from mlflow_cleanup.act.metadata.pacing import Pace
+from mlflow_cleanup.act.metadata.patience import ReadersInTheWay
+from mlflow_cleanup.act.metadata.sqlite.definition import Definition
 from mlflow_cleanup.errors import CleanupError, DatabaseBusy, DatabaseMissing, TrackingUnwritable
 
 _LEAST_PATIENCE_S, _MOST_PATIENCE_S = 0.02, 0.2
@@ -96,40 +97,6 @@ def _explained(path: str, error: Exception, waited_s: float) -> CleanupError:
     if "locked" in text:
         return DatabaseBusy(path, waited_s)
     return TrackingUnwritable(path, text)
-
-
-class ReadersInTheWay(DatabaseBusy):
-    """Changes could not be written as others were reading, with a rollback journal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """How a database says that it is made: the text of its tables and indexes."""
-
-    version: int
-    tables: tuple[str, ...]
-    indexes: tuple[str, ...]
-
-    def is_same(self, other: Definition) -> bool:
-        """Tell whether the tables are the same; the number changes with a VACUUM as well."""
-        return (self.tables, self.indexes) == (other.tables, other.indexes)
-
-    @contextmanager
-    def copied(self) -> Iterator[Connection]:
-        """Make an empty database like it, in memory, so that looking at it locks nothing.
-
-        That takes hundreds of statements, and SQLite lets nobody commit beside a reader.
-        """
-        engine = create_engine("sqlite://", poolclass=NullPool)
-        with engine.connect() as copy:
-            for statement in self.tables:
-                copy.exec_driver_sql(statement)
-            for statement in self.indexes:
-                # One that cannot be made here, for want of a collation, is of no use to us either.
-                with suppress(DBAPIError):
-                    copy.exec_driver_sql(statement)
-            yield copy
-        engine.dispose()
 
 
 class Writer:

@@ -22,36 +22,35 @@ from sqlalchemy import (
 )
 
 from mlflow_cleanup.act.metadata.conditions import hanging_rows
-from mlflow_cleanup.act.metadata.graph import Edge, Graph, graphs_of
+from mlflow_cleanup.act.metadata.graph import Edge, Graph
 from mlflow_cleanup.act.metadata.kinds import KINDS
 from mlflow_cleanup.act.metadata.pacing import DEFAULT_PACE, Pacer
 from mlflow_cleanup.act.metadata.patience import KeepGoing, Patience, Stopped
 from mlflow_cleanup.act.metadata.references import Action
-from mlflow_cleanup.act.metadata.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.definition import graphs_in
+from mlflow_cleanup.act.metadata.sqlite.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.writing import Writer, explaining, opened
 from mlflow_cleanup.act.metadata.targets import Target, TargetKind
-from mlflow_cleanup.act.metadata.writing import Writer, opened
 from mlflow_cleanup.errors import DatabaseBusy
 
 _ORDER = list(KINDS)
 
 
 def foresee(
-    database: str,
+    path: str,
     targets: Iterable[Target],
-    *,
     keep_going: KeepGoing,
-    tell: Callable[[DatabaseBusy], object] = lambda _: None,
+    tell: Callable[[DatabaseBusy], object],
 ) -> Mapping[Target, str]:
-    """Say which targets would stay, and why, if all of them were to be removed.
+    """Say which targets would stay, and why; temporary tables hold what was found.
 
-    What goes itself holds nothing, as far as it goes no later than what it refers to. Each table is
-    gone through from its own rows upwards, so the number of targets hardly matters. Raises
-    DatabaseMissing or TrackingUnwritable; told to stop, it returns nothing.
+    Each table is gone through from its own rows upwards, so the number of targets hardly matters.
     """
-    with opened(database, DEFAULT_PACE, only_reads=True) as reader:
-        patience = Patience(database, Pacer(DEFAULT_PACE), keep_going, tell)
+    with opened(path, DEFAULT_PACE, only_reads=True) as reader:
+        told = partial(explaining, path, DEFAULT_PACE.wait_s)
+        patience = Patience(told, Pacer(DEFAULT_PACE), keep_going, tell)
         try:
-            graphs = graphs_of(patience.insist(reader.definition))
+            graphs = graphs_in(patience.insist(reader.definition))
             foresight = _Foresight(reader, graphs, targets)
             return {
                 target: why
@@ -126,7 +125,7 @@ class _Foresight:
 
     def _going(self, kind: TargetKind, edge: Edge) -> Iterator[tuple[Graph, Edge]]:
         """Name what makes rows of the same table go, by then."""
-        if not edge.has_row_numbers:
+        if edge.row_number is None:
             return
         for earlier in _ORDER[: _ORDER.index(kind)]:
             if earlier in self.staged:

@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Delete,
     Executable,
     Select,
-    Update,
     bindparam,
     delete,
     exists,
     literal,
-    null,
     select,
-    update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from mlflow_cleanup.act.metadata.conditions import root
+from mlflow_cleanup.act.metadata.conditions import removing, root
 from mlflow_cleanup.act.metadata.graph import Edge, Graph
-from mlflow_cleanup.act.metadata.looking import Looker
 from mlflow_cleanup.act.metadata.references import Action
-from mlflow_cleanup.act.metadata.staging import Staged, Waiting
-from mlflow_cleanup.act.metadata.targets import CHANGED, NOT_LET_GO, Outcome, Result
-from mlflow_cleanup.act.metadata.writing import Writer
+from mlflow_cleanup.act.metadata.sqlite.looking import Looker
+from mlflow_cleanup.act.metadata.sqlite.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.writing import Writer
+from mlflow_cleanup.act.metadata.targets import (
+    CHANGED,
+    NOT_LET_GO,
+    Outcome,
+    Refused,
+    Waiting,
+    Why,
+    outcome_of,
+)
 
-
-class _Why(NamedTuple):
-    """Why a target stays; `is_trouble`: nothing needs it."""
-
-    text: str
-    is_trouble: bool = False
-
-
-_Kept = dict[int, _Why]
+_Kept = dict[int, Why]
 """Why targets stay, by their numbers."""
-
-
-class _Refused(Exception):
-    """Something has to stay, so all that are removed together do for now."""
-
-    def __init__(self, why: str, *, is_trouble: bool = False) -> None:
-        self.why = _Why(why, is_trouble)
-        super().__init__(why)
 
 
 class Remover:
@@ -66,7 +54,7 @@ class Remover:
         """Remove some targets that follow one another; each goes altogether or stays so."""
         states = self._staged.states(some)
         kept: _Kept = {
-            number: _Why(CHANGED) for number, is_same in states.items() if is_same is False
+            number: Why(CHANGED) for number, is_same in states.items() if is_same is False
         }
         ready = [item for item in some if states[item.number]]
         if ready:
@@ -74,13 +62,13 @@ class Remover:
         kept |= self._remove([item for item in ready if item.number not in kept])
         absent = [item for item in some if states[item.number] is None]
         self._staged.forget(absent)
-        return [_outcome(item, states[item.number], kept.get(item.number)) for item in some]
+        return [outcome_of(item, states[item.number], kept.get(item.number)) for item in some]
 
     def _held(self, some: Sequence[Waiting]) -> _Kept:
         kept: _Kept = {}
         for edge, query in self._holds:
             for number in self._numbers(query, some):
-                kept.setdefault(number, _Why(edge.why))
+                kept.setdefault(number, Why(edge.why))
         return kept
 
     def _remove(self, going: Sequence[Waiting]) -> _Kept:
@@ -90,7 +78,7 @@ class Remover:
         try:
             with self._writer.attempt():
                 self._take(going)
-        except _Refused as refused:
+        except Refused as refused:
             if len(going) == 1:
                 return {going[0].number: refused.why}
             kept: _Kept = {}
@@ -109,9 +97,9 @@ class Remover:
                     self._connection.execute(statement, values)
             gone = sum(self._take_row(item) for item in going)
         except IntegrityError as error:
-            raise _Refused(str(error.orig), is_trouble=True) from error
+            raise Refused(str(error.orig), is_trouble=True) from error
         if gone != len(going):
-            raise _Refused(NOT_LET_GO, is_trouble=True)
+            raise Refused(NOT_LET_GO, is_trouble=True)
 
     def _take_row(self, item: Waiting) -> int:
         values = {"root_id": item.key, "decided_at": item.target.at_ms}
@@ -119,7 +107,7 @@ class Remover:
 
     def _check(self, edge: Edge, query: Executable, going: Sequence[Waiting]) -> None:
         if not {item.number for item in going}.isdisjoint(self._numbers(query, going)):
-            raise _Refused(edge.why)
+            raise Refused(edge.why)
 
     def _numbers(self, query: Executable, some: Sequence[Waiting]) -> list[int]:
         span = {"first_number": some[0].number, "last_number": some[-1].number}
@@ -145,18 +133,3 @@ class Remover:
         number = self._staged.table.c.number
         span = number.between(bindparam("first_number"), bindparam("last_number"))
         return select(number).where(span)
-
-
-def removing(edge: Edge, meant: ColumnElement[bool]) -> Delete | Update:
-    """Return the statement that removes rows, or what they say of the entity."""
-    if edge.action is Action.CLEARS:
-        return update(edge.rows).where(meant).values(dict.fromkeys(edge.columns, null()))
-    return delete(edge.rows).where(meant)
-
-
-def _outcome(item: Waiting, state: bool | None, why: _Why | None) -> Outcome:
-    if state is None:
-        return Outcome(item.target, Result.ABSENT)
-    if why is not None:
-        return Outcome(item.target, Result.KEPT, why.text, is_trouble=why.is_trouble)
-    return Outcome(item.target, Result.REMOVED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -25,16 +24,7 @@ from sqlalchemy import (
 )
 
 from mlflow_cleanup.act.metadata.kinds import LARGEST, Kind
-from mlflow_cleanup.act.metadata.targets import NO_ID, Outcome, Result, Target
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One target as it stands in its table; `key` is its id as the database has it."""
-
-    number: int
-    key: str | int
-    target: Target
+from mlflow_cleanup.act.metadata.targets import NO_ID, Outcome, Result, Target, Waiting
 
 
 class Staged:

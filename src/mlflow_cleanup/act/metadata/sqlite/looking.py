@@ -35,8 +35,8 @@ from mlflow_cleanup.act.metadata.graph import Edge, Graph
 from mlflow_cleanup.act.metadata.pacing import Pace
 from mlflow_cleanup.act.metadata.patience import Patience
 from mlflow_cleanup.act.metadata.references import Action
-from mlflow_cleanup.act.metadata.staging import Staged
-from mlflow_cleanup.act.metadata.writing import Writer
+from mlflow_cleanup.act.metadata.sqlite.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.writing import Writer
 
 _FEWEST_ROWS, _MOST_ROWS = 500, 200_000
 _SLICE_SHARE = 0.5

@@ -7,14 +7,16 @@ from functools import partial
 
 from sqlalchemy import literal, select
 
+from mlflow_cleanup.act.metadata.conditions import removing
 from mlflow_cleanup.act.metadata.graph import Edge, Graph
-from mlflow_cleanup.act.metadata.looking import Looker, LostTrack
 from mlflow_cleanup.act.metadata.pacing import Pacer
 from mlflow_cleanup.act.metadata.patience import Patience
-from mlflow_cleanup.act.metadata.removal import Remover, removing
-from mlflow_cleanup.act.metadata.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.definition import Definition
+from mlflow_cleanup.act.metadata.sqlite.looking import Looker, LostTrack
+from mlflow_cleanup.act.metadata.sqlite.removal import Remover
+from mlflow_cleanup.act.metadata.sqlite.staging import Staged
+from mlflow_cleanup.act.metadata.sqlite.writing import Writer
 from mlflow_cleanup.act.metadata.targets import Outcome, Result
-from mlflow_cleanup.act.metadata.writing import Definition, Writer
 from mlflow_cleanup.errors import TrackingUnwritable
 
 _MOST_A_BATCH = 2_000

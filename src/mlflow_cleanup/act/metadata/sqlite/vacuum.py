@@ -1,4 +1,4 @@
-"""Giving the space of removed rows back to the disk."""
+"""Giving the space of removed rows of an SQLite database back to the disk."""
 
 from __future__ import annotations
 
@@ -8,27 +8,18 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow_cleanup.act.metadata.writing import connect, explaining
+from mlflow_cleanup.act.metadata.sqlite.writing import connect, explaining
+from mlflow_cleanup.act.metadata.vacuumed import Vacuumed
 from mlflow_cleanup.errors import DatabaseMissing, NoRoomToVacuum
 
-WAIT_S = 5.0
 _SPARE_BYTES = 16 * 1024 * 1024
 """Others write to the same disk meanwhile."""
 _TEMPORARY = ("/var/tmp", "/usr/tmp", "/tmp", ".")  # noqa: S108 - where SQLite itself looks
 
 
-@dataclass(frozen=True, slots=True)
-class Vacuumed:
-    """How large a database was and is on disk, with its write-ahead log."""
-
-    before_bytes: int
-    after_bytes: int
-
-
-def vacuum(database: str, *, wait_s: float = WAIT_S) -> Vacuumed:
+def vacuum(database: str, wait_s: float) -> Vacuumed:
     """Give the free pages of an SQLite database back to the disk; without any, do nothing.
 
     SQLite writes the whole database anew, and nobody else can write until that is done: about a
