@@ -15,6 +15,7 @@ from tests.kit.older import serve_older
 from tests.kit.programs import ENDS_S, until
 from tests.kit.server import Site, environment_of
 from tests.kit.tracking_db import NEWEST, REVISIONS
+from tests.kit.upgrade_steps import upgrading_in_steps
 from tests.kit.used_release import AT_ONCE, Used, adopt, taken, used_release
 
 pytestmark = pytest.mark.e2e
@@ -45,6 +46,7 @@ def upgrading(database: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.parametrize("used", ["2.22"], indirect=True)
 def test_whatever_is_seen_of_an_upgrade_nothing_live_would_be_taken(used: Used) -> None:
     """Looked at all the time while it runs: no plan has anything that the first one had not."""
     world, estate, before = used.world, used.estate, used.files()
@@ -76,6 +78,28 @@ def test_whatever_is_seen_of_an_upgrade_nothing_live_would_be_taken(used: Used) 
     used.delete("live child")
     world.cycle()
     assert world.bytes_at(used.run("live child")) == 0
+
+
+def test_no_step_of_an_upgrade_lets_anything_live_go(used: Used) -> None:
+    """Stopped before each of its changes, in whatever state the tables are there."""
+    world, estate, before = used.world, used.estate, used.files()
+    gone, told = estate.of(Fate.GOES, Fate.ORPHAN), world.told()
+    looks = 0
+    with upgrading_in_steps(world.db.path) as steps:
+        for statement in steps:
+            looks += 1
+            try:
+                plan = world.plan()
+                world.cycle()
+            except CleanupError:
+                continue  # not to be read, or not everything of it: nothing is judged
+            assert taken(plan) <= gone, statement
+    assert looks > 50
+    assert used.files() == before
+    assert world.workplace.tracking.layout().schema.revision == REVISIONS[NEWEST]
+    world.cycle()
+    assert world.told() == told
+    assert taken(world.plan()) == gone
 
 
 def test_from_a_server_of_the_old_release_to_one_of_the_new(bare_site: Site) -> None:
