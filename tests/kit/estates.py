@@ -99,30 +99,32 @@ class Estate:
         }
         self.db.insert("experiments", **{**values, **more})
 
-    def run(self, name: str, fate: Fate, experiment: str = "0", *, stage: str = "") -> str:
+    def run(
+        self, name: str, fate: Fate, experiment: str = "0", *, stage: str = "", **more: Value
+    ) -> str:
         """Add a run with its tags, metrics and params, and its files."""
         self._runs += 1
         id_ = run_id(0xA0000 + self._runs)
         stage = stage or ("active" if fate is Fate.LIVE else "deleted")
         location = self.location(experiment)
-        self.db.insert(
-            "runs",
-            run_uuid=id_,
+        values: dict[str, Value] = {
+            "run_uuid": id_,
             # The name was a tag alone before 1.30.
-            name=name if self.since("2.0") else "",
-            source_type="UNKNOWN",
-            source_name="",
-            entry_point_name="",
-            user_id=USER,
-            status="FINISHED",
-            start_time=self.at_ms,
-            end_time=self.at_ms,
-            source_version="",
-            lifecycle_stage=stage,
-            artifact_uri=f"{location}/{id_}/artifacts",
-            experiment_id=int(experiment),
-            deleted_time=self.at_ms if stage == "deleted" else None,
-        )
+            "name": name if self.since("2.0") else "",
+            "source_type": "UNKNOWN",
+            "source_name": "",
+            "entry_point_name": "",
+            "user_id": USER,
+            "status": "FINISHED",
+            "start_time": self.at_ms,
+            "end_time": self.at_ms,
+            "source_version": "",
+            "lifecycle_stage": stage,
+            "artifact_uri": f"{location}/{id_}/artifacts",
+            "experiment_id": int(experiment),
+            "deleted_time": self.at_ms if stage == "deleted" else None,
+        }
+        self.db.insert("runs", **{**values, **more})
         self._details(id_, name)
         place = self.directory(experiment) / id_ / "artifacts"
         self.keep(name, Thing(id_, place, fate, ("runs", "run_uuid")), "model/MLmodel")

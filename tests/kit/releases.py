@@ -33,6 +33,7 @@ def _runs_and_versions(estate: Estate) -> None:
         estate.db.insert("experiment_tags", key="team", value="one", experiment_id=int(id_))
     estate.run("live", Fate.LIVE)
     estate.run("deleted", Fate.GOES)
+    estate.run("deleted before 1.28", Fate.GOES, deleted_time=None)
     parent = estate.run("deleted parent", Fate.GOES)
     child = estate.run("live child", Fate.LIVE)
     estate.tag(child, "mlflow.parentRunId", parent)

@@ -90,6 +90,30 @@ def test_gc_removes_files_and_rows_of_what_is_deleted(used: Used) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+def test_gc_by_age_leaves_what_no_row_dates(used: Used) -> None:
+    """Runs deleted before 1.28, and experiments before 1.30, have no time: they wait until seen."""
+    world, estate, before = used.world, used.estate, used.files()
+    undated = {"deleted before 1.28"}
+    if not estate.since("1.28"):
+        undated |= {name for name in before if is_deleted_run(used, name)}
+    world.restart(retention=timedelta(0))
+    world.cycle()
+    collect(world, older_than=timedelta(days=1), tolerates_missing=True)
+    for name in undated:
+        assert used.files()[name] == before[name], name
+        assert used.has_row(estate.things[name]), name
+    rows = world.db.execute("SELECT 1 FROM experiments WHERE experiment_id = 2")
+    assert bool(rows) is not estate.since("2.0")
+    assert (used.files()["deleted"] == {}) is estate.since("1.28")
+
+
+def is_deleted_run(used: Used, name: str) -> bool:
+    """Tell whether a thing is a run that is deleted."""
+    thing = used.estate.things[name]
+    query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'deleted'"
+    return bool(used.world.db.execute(query, thing.id))
+
+
 def test_usage_says_whose_the_bytes_are(used: Used) -> None:
     """Runs, models and traces are their user's, in the experiment that they are in."""
     usage = measure_usage(used.world.workplace, Question(tuple(By), "bytes", 0, ()))
