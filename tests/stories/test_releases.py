@@ -5,57 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.usage import Question, measure_usage
 from mlflow_cleanup.doctor import examine
-from mlflow_cleanup.model.database import Database
-from mlflow_cleanup.model.location import RESERVED
-from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.usage import By
-from tests.kit.clock import HandClock
 from tests.kit.collecting import collect
-from tests.kit.releases import USER, Estate, Fate, Thing, fill, rows_of
-from tests.kit.tracking_db import REVISIONS, TrackingFile
-from tests.kit.world import Run, World, tree
-
-AT_ONCE = Terms(at_once=True, most_share=1.0)
-LONG_AGO_S = 1_000_000.0
-
-
-@dataclass
-class Used:
-    """A release's database and artifacts, with mlflow-cleanup beside them."""
-
-    estate: Estate
-    world: World
-
-    def run(self, name: str) -> Run:
-        """Return a run of the estate as stories have it."""
-        thing = self.estate.things[name]
-        return Run(thing.id, thing.place)
-
-    def files(self) -> dict[str, dict[str, bytes]]:
-        """Read the files of every entity."""
-        return {name: tree(thing.place) for name, thing in self.estate.things.items()}
-
-    def has_row(self, thing: Thing) -> bool:
-        """Tell whether an entity's row is there."""
-        assert thing.key is not None
-        name, key = thing.key
-        return bool(self.world.db.execute(f"SELECT 1 FROM {name} WHERE {key} = ?", thing.id))
-
-    def delete(self, name: str) -> None:
-        """Delete a run as this release does: no time is taken down before 1.28."""
-        stage = "UPDATE runs SET lifecycle_stage = 'deleted'"
-        if self.estate.since("1.28"):
-            stage += f", deleted_time = {int(self.world.clock.wall_s * 1_000)}"
-        self.world.db.execute(f"{stage} WHERE run_uuid = ?", self.estate.id(name))
+from tests.kit.estates import USER, Fate
+from tests.kit.tracking_db import REVISIONS
+from tests.kit.used_release import AT_ONCE, Used, adopt, kept, taken, used_release
+from tests.kit.world import tree
 
 
 @pytest.fixture(params=REVISIONS)
@@ -64,43 +26,6 @@ def used(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Used]:
     made = used_release(tmp_path / "home", request.param)
     yield made
     made.world.close()
-
-
-def used_release(home: Path, version: str, **changes: object) -> Used:
-    """Fill a release's database and root, and let one cycle see them."""
-    home = home.resolve()
-    root = home / "mlartifacts"
-    root.mkdir(parents=True)
-    db = TrackingFile.make(home / "mlflow.db", version)
-    db.execute("DELETE FROM experiments")
-    clock = HandClock()
-    estate = fill(db, root, version, clock.wall_s - LONG_AGO_S)
-    values = {
-        "database": Database.of_file(str(db.path)),
-        "roots": (str(root),),
-        "artifacts_destination": str(root),
-        "working_directory": str(home),
-        "state_dir": home / RESERVED,
-    }
-    world = World.at(home, Settings(**{**values, **changes}), clock)  # type: ignore[arg-type]
-    world.cycle()
-    return Used(estate, world)
-
-
-def adopt(world: World) -> None:
-    """Let what no row claims count as nobody's."""
-    world.workplace.adopt(str(world.root), alone=True)
-    world.cycle()
-
-
-def taken(plan: SweepPlan) -> set[str]:
-    """Name what a plan takes."""
-    return {item.candidate.entity.id for item in plan.take}
-
-
-def kept(plan: SweepPlan) -> set[str]:
-    """Name what a plan keeps though it left."""
-    return {item.candidate.entity.id for item in plan.keep}
 
 
 def test_a_deleted_run_goes_to_the_trash_and_comes_back(used: Used) -> None:
@@ -153,16 +78,40 @@ def test_gc_removes_files_and_rows_of_what_is_deleted(used: Used) -> None:
     world, estate, before = used.world, used.estate, used.files()
     world.restart(retention=timedelta(0))
     world.cycle()
-    told = collect(world, takes_jobs=True)
-    going = {thing.id for thing, _ in rows_of(estate, Fate.GOES)}
+    told = collect(world, takes_jobs=True, tolerates_missing=True)
+    going = {thing.id for thing, _ in estate.rows_of(Fate.GOES)}
     going |= {"2"} | ({"finished job"} if estate.since("3.5") else set())
     assert {id_ for id_, fate in told.every_fate.items() if fate.value == "removed"} == going
-    for thing, _ in rows_of(estate, *Fate):
+    for thing, _ in estate.rows_of(*Fate):
         assert used.has_row(thing) == (thing.fate is not Fate.GOES), thing
     for name, thing in estate.things.items():
         assert tree(thing.place) == ({} if thing.fate is Fate.GOES else before[name]), name
     with closing(sqlite3.connect(world.db.path)) as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_gc_by_age_leaves_what_no_row_dates(used: Used) -> None:
+    """Runs deleted before 1.28, and experiments before 1.30, have no time: they wait until seen."""
+    world, estate, before = used.world, used.estate, used.files()
+    undated = {"deleted before 1.28"}
+    if not estate.since("1.28"):
+        undated |= {name for name in before if is_deleted_run(used, name)}
+    world.restart(retention=timedelta(0))
+    world.cycle()
+    collect(world, older_than=timedelta(days=1), tolerates_missing=True)
+    for name in undated:
+        assert used.files()[name] == before[name], name
+        assert used.has_row(estate.things[name]), name
+    rows = world.db.execute("SELECT 1 FROM experiments WHERE experiment_id = 2")
+    assert bool(rows) is not estate.since("2.0")
+    assert (used.files()["deleted"] == {}) is estate.since("1.28")
+
+
+def is_deleted_run(used: Used, name: str) -> bool:
+    """Tell whether a thing is a run that is deleted."""
+    thing = used.estate.things[name]
+    query = "SELECT 1 FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'deleted'"
+    return bool(used.world.db.execute(query, thing.id))
 
 
 def test_usage_says_whose_the_bytes_are(used: Used) -> None:

@@ -156,7 +156,7 @@ def _ids(flag: str, text: str | None) -> tuple[str, ...] | None:
 
 def _workspace(ctx: click.Context, given: dict[str, Any]) -> str | None:
     """Say which workspace is meant; None: whatever there is."""
-    from mlflow_cleanup.decide.selection import DEFAULT_WORKSPACE
+    from mlflow_cleanup.model.deleted import DEFAULT_WORKSPACE
 
     source = ctx.get_parameter_source("workspace")
     if given["all_workspaces"]:

@@ -7,14 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from mlflow_cleanup.model.deleted import Deleted, Named, Selection
+from mlflow_cleanup.model.deleted import DEFAULT_WORKSPACE, Deleted, Named, Selection
 from mlflow_cleanup.model.target import DELETED, Target
 from mlflow_cleanup.model.verdict import Gone
 
 UNDATED = "no row says when it was deleted; --older-than counts from when it was first seen so"
 YOUNGER = "it was deleted later than --older-than allows, though its experiment was not"
-
-DEFAULT_WORKSPACE = "default"
 
 _MILLISECOND = timedelta(milliseconds=1)
 

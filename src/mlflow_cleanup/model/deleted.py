@@ -11,6 +11,9 @@ from mlflow_cleanup.model.verdict import Gone
 
 Ids = tuple[str, ...]
 
+DEFAULT_WORKSPACE = "default"
+"""The workspace of everything that was there before there were workspaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

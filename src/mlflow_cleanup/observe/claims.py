@@ -37,6 +37,7 @@ from mlflow_cleanup.observe.texts import (
     reference,
     strings,
     text_of,
+    version_label,
 )
 
 KEEP_TAG = "mlflow-cleanup.keep"
@@ -313,8 +314,8 @@ class Reader:
     def model_versions(self) -> Iterator[Claim]:
         """Read the claims of registered model versions that are not deleted."""
         columns = ["name", "version", "source", "current_stage"]
-        if self._layout.has("model_versions", "storage_location"):
-            columns.append("storage_location")
+        optional = ("storage_location", "workspace")
+        columns += [item for item in optional if self._layout.has("model_versions", item)]
         rows = list(self._select("model_versions", *columns))
         self._look_up(text_of(row.source) for row in rows)
         versions: _Versions = {}
@@ -324,7 +325,7 @@ class Reader:
         for row in rows:
             if row.current_stage == _DELETED_STAGE:
                 continue
-            label = f"{row.name} version {row.version}"
+            label = version_label(row.name, row.version, getattr(row, "workspace", None))
             for text in self._version_texts(row, versions):
                 yield self._claim(EntityKind.MODEL_VERSION, label, text)
 

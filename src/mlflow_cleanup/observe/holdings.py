@@ -15,7 +15,7 @@ from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members
 from mlflow_cleanup.observe.schema import Layout
-from mlflow_cleanup.observe.texts import text_or_none
+from mlflow_cleanup.observe.texts import text_or_none, version_label
 
 _DELETED_STAGE = "Deleted_Internal"  # what MLflow writes into a deleted version's current_stage
 
@@ -79,10 +79,11 @@ class _Reader:
 
     def versions(self) -> Iterator[Holding]:
         where = column("current_stage") == _DELETED_STAGE
-        for row in self._rows("model_versions", ("name", "version", "storage_location"), where):
+        names = ("name", "version", "storage_location", "workspace")
+        for row in self._rows("model_versions", names, where):
             place = text_or_none(row["storage_location"])
             if place:
-                label = plain(f"{row['name']} version {row['version']}")
+                label = plain(version_label(row["name"], row["version"], row["workspace"]))
                 yield Holding(Entity(EntityKind.MODEL_VERSION, label), place, Gone.VERSION_DELETED)
 
     def traces(self) -> Iterator[Holding]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from mlflow_cleanup.model.deleted import DEFAULT_WORKSPACE
+
 OF_RUN, OF_MODEL = "runs:/", "models:/"
 """How a reference to a run's or a logged model's artifacts begins."""
 
@@ -27,6 +29,14 @@ def reference(text: str) -> tuple[str, str, str]:
             id_, _, inside = text.removeprefix(scheme).strip("/").partition("/")
             return scheme, id_, inside
     return "", "", ""
+
+
+def version_label(name: object, version: object, workspace: object = None) -> str:
+    """Name a model version; other workspaces than the default one may have the same names."""
+    label = f"{name} version {version}"
+    if workspace in (None, DEFAULT_WORKSPACE):
+        return label
+    return f"{label} in workspace {workspace}"
 
 
 def strings(source: str) -> list[str]:
