@@ -55,7 +55,7 @@ def test_full_cycle_ends_at_once(world: World, models: list[Path], happens: obje
         return True
 
     with pytest.raises(
-        PlanBrokenOff, match=r"after 50 of 150 steps.* replaced or went back in time"
+        PlanBrokenOff, match=r"after 50 of 150 steps.* replaced, went back in time"
     ):
         carry_out(world._cycle, world.workplace, plan, follow)
 
