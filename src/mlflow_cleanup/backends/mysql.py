@@ -120,7 +120,7 @@ class _Probe:
 
     def changed(self) -> bool:
         seen = self._look()
-        is_new = seen != self._seen
+        is_new = seen != self._seen or seen is None
         is_changed = is_new or self._is_unsettled
         self._seen, self._is_unsettled = seen, is_new
         return is_changed
@@ -137,7 +137,7 @@ class _Probe:
 
     def _look(self) -> Hashable | None:
         rows = self._held.ask_all(_SEEN)
-        return None if rows is None else tuple(sorted(map(tuple, rows)))
+        return tuple(sorted(map(tuple, rows))) if rows else None
 
 
 def _variable(connection: Connection, names: Iterable[str]) -> str | None:
