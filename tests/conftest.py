@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.servers.azurite import Azurite, azurite
+from tests.kit.servers.gcs import FakeGCS, fake_gcs
 from tests.kit.servers.seaweedfs import SeaweedFS, seaweedfs
 
 
@@ -13,4 +15,18 @@ from tests.kit.servers.seaweedfs import SeaweedFS, seaweedfs
 def s3_server() -> Iterator[SeaweedFS]:
     """Give a running S3 server."""
     with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[FakeGCS]:
+    """Give a running Google Cloud Storage server."""
+    with fake_gcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[Azurite]:
+    """Give a running Azure Blob server."""
+    with azurite() as server:
         yield server

@@ -46,7 +46,8 @@ class Ground(Protocol):
 
     `has_directories`: directories are things of their own there, and so are links.
     `parents_first`: a listing tells a directory before what it holds, not after it.
-    `takes_any_bytes`: names need not be valid text. `connections` may stay open between calls.
+    `takes_any_bytes`: names need not be valid text; `takes_control_characters`: nor harmless.
+    `connections` may stay open between calls.
     """
 
     root: str
@@ -54,6 +55,7 @@ class Ground(Protocol):
     has_directories: bool
     parents_first: bool
     takes_any_bytes: bool
+    takes_control_characters: bool
     connections: int
 
     def store(self, owner: Owner = OURS, *, is_marked: bool = False) -> ArtifactStore:
@@ -132,6 +134,7 @@ class LocalGround:
     has_directories: bool = True
     parents_first: bool = True
     takes_any_bytes: bool = True
+    takes_control_characters: bool = True
     connections: int = 0
 
     def __post_init__(self) -> None:

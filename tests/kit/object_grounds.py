@@ -14,6 +14,8 @@ from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.marker import Owner
 from mlflow_cleanup.stores.opening import open_store
 from tests.kit.grounds import OURS
+from tests.kit.servers.azurite import ACCOUNT, Azurite
+from tests.kit.servers.gcs import FakeGCS
 from tests.kit.servers.seaweedfs import KEY, SECRET, SeaweedFS
 
 
@@ -54,6 +56,7 @@ class ObjectGround:
     has_directories: bool = False
     parents_first: bool = False
     takes_any_bytes: bool = False
+    takes_control_characters: bool = True
     connections: int = 4
 
     def __post_init__(self) -> None:
@@ -179,6 +182,80 @@ class S3Objects:
             self.put(key, content)
 
 
+@dataclass
+class GCSObjects:
+    """A bucket of fake-gcs-server."""
+
+    server: FakeGCS
+    bucket: str
+    _held: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.uri = f"gs://{self.bucket}"
+
+    def put(self, key: str, content: bytes) -> None:
+        """See `Objects.put`."""
+        self.server.put(self.bucket, key, content)
+
+    def read(self) -> dict[str, bytes]:
+        """See `Objects.read`."""
+        keys = self.server.keys(self.bucket)
+        return {key: self.server.read(self.bucket, key) for key in keys}
+
+    def delete(self, key: str) -> None:
+        """See `Objects.delete`."""
+        self.server.delete(self.bucket, key)
+
+    def take_away(self) -> None:
+        """See `Objects.take_away`."""
+        self._held = self.read()
+        for key in self._held:
+            self.delete(key)
+        self.server.delete_bucket(self.bucket)
+
+    def bring_back(self) -> None:
+        """See `Objects.bring_back`."""
+        self.server.make_bucket(self.bucket)
+        for key, content in self._held.items():
+            self.put(key, content)
+
+
+@dataclass
+class AzureObjects:
+    """A container of Azurite."""
+
+    server: Azurite
+    container: str
+    _held: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.uri = f"wasbs://{self.container}@{ACCOUNT}.blob.core.windows.net"
+
+    def put(self, key: str, content: bytes) -> None:
+        """See `Objects.put`."""
+        self.server.put(self.container, key, content)
+
+    def read(self) -> dict[str, bytes]:
+        """See `Objects.read`."""
+        keys = self.server.keys(self.container)
+        return {key: self.server.read(self.container, key) for key in keys}
+
+    def delete(self, key: str) -> None:
+        """See `Objects.delete`."""
+        self.server.delete(self.container, key)
+
+    def take_away(self) -> None:
+        """See `Objects.take_away`."""
+        self._held = self.read()
+        self.server.delete_container(self.container)
+
+    def bring_back(self) -> None:
+        """See `Objects.bring_back`."""
+        self.server.make_container(self.container)
+        for key, content in self._held.items():
+            self.put(key, content)
+
+
 NewRoot = Callable[[str], ObjectGround]
 Server = Callable[[pytest.FixtureRequest, pytest.MonkeyPatch], NewRoot]
 
@@ -197,5 +274,24 @@ def use_s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 
-OBJECT_BUILDERS: dict[str, Server] = {"s3": on_s3}
+def on_gcs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NewRoot:
+    """Give roots on fake-gcs-server, found as Google's own library finds it."""
+    server: FakeGCS = request.getfixturevalue("gcs_server")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.endpoint)
+    return lambda prefix: ObjectGround(GCSObjects(server, server.bucket()), prefix)
+
+
+def on_azure(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> NewRoot:
+    """Give roots on Azurite, with the connection string of MLflow's users."""
+    server: Azurite = request.getfixturevalue("azure_server")
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", server.connection_string)
+
+    def build(prefix: str) -> ObjectGround:
+        objects = AzureObjects(server, server.container())
+        return ObjectGround(objects, prefix, takes_control_characters=False)  # Azurite's own limit
+
+    return build
+
+
+OBJECT_BUILDERS: dict[str, Server] = {"s3": on_s3, "gcs": on_gcs, "azure": on_azure}
 """Every kind of object store; each name is a test's parameter."""

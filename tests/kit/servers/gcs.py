@@ -28,25 +28,15 @@ class FakeGCS:
         """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def key(self) -> str:
-        """What stands in a service account's file to come here without an identity."""
-        return json.dumps(
-            {
-                "type": "service_account",
-                "client_email": "nobody@example.invalid",
-                "private_key_id": "",
-                "private_key": "",
-                "gcs_base_url": self.endpoint,
-                "disable_oauth": True,
-            }
-        )
-
     def bucket(self) -> str:
         """Make a new bucket and return its name."""
         name = f"bucket-{next(self._numbers)}"
-        self._ask("POST", "/storage/v1/b", json.dumps({"name": name}).encode())
+        self.make_bucket(name)
         return name
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket."""
+        self._ask("POST", "/storage/v1/b", json.dumps({"name": name}).encode())
 
     def put(self, bucket: str, key: str, content: bytes) -> None:
         """Store an object."""
