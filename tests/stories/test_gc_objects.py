@@ -14,21 +14,22 @@ from mlflow_cleanup.errors import StoreUnreachable
 from mlflow_cleanup.model.item import ItemState
 from tests.kit.bucket_world import BucketWorld
 from tests.kit.collecting import FAILED, HELD, KEPT, REMOVED, collect, has_row, rows, shown
-from tests.kit.object_grounds import S3Objects, use_s3
-from tests.kit.servers.seaweedfs import SeaweedFS
+from tests.kit.object_grounds import OBJECT_BUILDERS, Objects
 
 AT_ONCE, WEEK = timedelta(0), timedelta(days=7)
 
 
-@pytest.fixture
-def objects(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
+@pytest.fixture(params=["s3"])
+def objects(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Objects:
     """A bucket of its own."""
-    use_s3(s3_server.endpoint, monkeypatch)
-    return S3Objects(s3_server, s3_server.bucket())
+    return OBJECT_BUILDERS[request.param](request, monkeypatch)("").objects
+
+
+in_each_store = pytest.mark.parametrize("objects", sorted(OBJECT_BUILDERS), indirect=True)
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, objects: S3Objects) -> Iterator[BucketWorld]:
+def bucket(tmp_path: Path, objects: Objects) -> Iterator[BucketWorld]:
     """A world in a bucket with no retention, seen once already, with one live run."""
     made = BucketWorld.make(tmp_path / "home", objects, retention=AT_ONCE)
     made.run({"large": 1_000})
@@ -37,6 +38,7 @@ def bucket(tmp_path: Path, objects: S3Objects) -> Iterator[BucketWorld]:
     made.world.close()
 
 
+@in_each_store
 def test_objects_go_and_then_the_row(bucket: BucketWorld) -> None:
     """A deleted run loses its objects and its row; what lives keeps both."""
     world = bucket.world
@@ -68,6 +70,7 @@ def test_row_stays_when_the_purge_failed(bucket: BucketWorld) -> None:
     assert bucket.files(run) == {}
 
 
+@in_each_store
 def test_with_retention_objects_wait_in_place_and_rows_with_them(bucket: BucketWorld) -> None:
     """Held in place as by the monitor; a later gc finds them held, and at last removes both."""
     world, run = bucket.world, bucket.run({"a": 10})
@@ -118,7 +121,7 @@ class TestRootsThatTheDatabaseNames:
     """Experiments that clients gave a place in a bucket of their own."""
 
     def test_counts_where_a_run_of_this_database_lies_in_it(
-        self, bucket: BucketWorld, objects: S3Objects
+        self, bucket: BucketWorld, objects: Objects
     ) -> None:
         """An experiment's location is a root for gc, where something of ours is in it."""
         world = bucket.world
@@ -138,7 +141,7 @@ class TestRootsThatTheDatabaseNames:
         assert found.roots == (bucket.root, f"{objects.uri}/theirs/place")
 
     def test_is_not_taken_from_another_database(
-        self, bucket: BucketWorld, objects: S3Objects, tmp_path: Path
+        self, bucket: BucketWorld, objects: Objects, tmp_path: Path
     ) -> None:
         """What another database has marked is never a root here, whatever lies in it."""
         theirs = BucketWorld.make(tmp_path / "theirs", objects, "shared")
@@ -152,7 +155,7 @@ class TestRootsThatTheDatabaseNames:
 
         assert with_named_roots(world.settings).roots == (bucket.root,)
 
-    def test_is_emptied_by_gc(self, bucket: BucketWorld, objects: S3Objects) -> None:
+    def test_is_emptied_by_gc(self, bucket: BucketWorld, objects: Objects) -> None:
         """A deleted run of such an experiment goes, objects and row."""
         world = bucket.world
         world.db.experiment("5", f"{objects.uri}/theirs")
@@ -168,7 +171,8 @@ class TestRootsThatTheDatabaseNames:
         assert not any(key.startswith("theirs/0") for key in objects.read())
 
 
-def test_root_that_was_never_used_is_doubted(bucket: BucketWorld, objects: S3Objects) -> None:
+@in_each_store
+def test_root_that_was_never_used_is_doubted(bucket: BucketWorld, objects: Objects) -> None:
     """A wrong prefix holds nothing, which is no reason to remove rows of what lies elsewhere."""
     world, run = bucket.world, bucket.run({"a": 10})
     world.delete(run)
@@ -184,7 +188,7 @@ def test_root_that_was_never_used_is_doubted(bucket: BucketWorld, objects: S3Obj
     assert collect(world).fates(run) == [REMOVED]
 
 
-def test_one_bucket_under_two_names_is_refused(bucket: BucketWorld, objects: S3Objects) -> None:
+def test_one_bucket_under_two_names_is_refused(bucket: BucketWorld, objects: Objects) -> None:
     """A second root whose marker says that it is the first one has nothing done to it."""
     world, run = bucket.world, bucket.run({"a": 10})
     copy = f"{objects.uri}/copy"

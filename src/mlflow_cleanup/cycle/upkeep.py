@@ -16,12 +16,13 @@ from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.verdict import Garbage
 
 
 def find_late_writes(workplace: Workplace, sight: Sight) -> None:
     """Find places that were dealt with and have files again: their runs are orphaned once more."""
-    ledger = workplace.ledger
+    ledger, pauses = workplace.ledger, workplace.pauses
     since_s = sight.now.aged_s - LATE_WRITES_WATCHED.total_seconds()
     gone = ledger.known.ids(RunState.GONE)
     again = set()
@@ -29,6 +30,8 @@ def find_late_writes(workplace: Workplace, sight: Sight) -> None:
         is_away = item.held is not Held.IN_PLACE or item.state is not ItemState.QUARANTINED
         if not is_away or item.entity.id not in gone or item.location.root in sight.unreachable:
             continue
+        if is_object(item.location.root) and not pauses.is_over(item.id, sight.now.aged_s):
+            continue  # each look is a request, which costs
         try:
             if workplace.store_of(item.location.root).exists(item.location):
                 again.add(item.entity.id)

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.config import Settings
+from mlflow_cleanup.cycle.pauses import Pauses
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
@@ -79,6 +80,8 @@ class Workplace:
     listers: int = 0
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
+    pauses: Pauses = field(init=False, default_factory=Pauses)
+    """Before something is looked at again that costs a request."""
     probe: ChangeProbe = field(init=False)
     _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
     """By which experiments the marker of each root recognises the database."""
