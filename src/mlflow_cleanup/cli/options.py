@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,6 +45,14 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
+
+
+class RootPath(click.Path):
+    """A directory or a place in an object store; several in a variable are listed as in PATH."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split what a variable holds, but not after the scheme of a URI."""
+        return [part for part in re.split(f"{re.escape(os.pathsep)}(?!//)", rv) if part]
 
 
 def setting(flag: str, **how: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own arguments
@@ -96,7 +105,7 @@ _PLACES = (
     setting(
         "--artifact-root",
         multiple=True,
-        type=click.Path(),
+        type=RootPath(),
         help="A further place under which artifacts may lie, a directory or for example "
         "s3://bucket/prefix; can be given several times.",
     ),
