@@ -17,6 +17,7 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
 from mlflow_cleanup.stores.objects.troubles import Told
+from mlflow_cleanup.stores.objects.versions import Archive
 
 PAGE = 1_000
 HEADS_TOGETHER = 32
@@ -68,10 +69,24 @@ def is_nameable(key: str) -> bool:
 
 
 class Bucket:
-    """A bucket as obstore sees it, helped out by `exact` where that is not all."""
+    """A bucket as obstore sees it, helped out by `exact` where that is not all.
 
-    def __init__(self, store: Any, exact: Exact | None, why_not: str = "") -> None:  # noqa: ANN401
+    `why_not_exact` says what to do where there is none. `archive` sees versions and unfinished
+    uploads; `endpoint` is a URL at which the store's clock can be read.
+    """
+
+    def __init__(
+        self,
+        store: Any,  # noqa: ANN401 - one of obstore's
+        exact: Exact | None,
+        why_not: str = "",
+        *,
+        endpoint: str = "",
+        archive: Archive | None = None,
+    ) -> None:
         self._store, self.exact, self.why_not_exact = store, exact, why_not
+        self.endpoint, self.archive = endpoint, archive
+        self.why_no_archive = why_not or "its versions cannot be removed in this kind of store"
 
     def pages(self, prefix: str) -> Iterator[list[Found]]:
         """List all objects whose keys begin with `prefix`, which is empty or ends with a slash.
@@ -135,9 +150,24 @@ class Bucket:
         return frozenset(key for key, is_there in zip(keys, found, strict=True) if is_there)
 
     def version_of(self, key: str) -> str | None:
-        """Return an object's version; None where the store keeps none."""
-        version: str | None = obstore.head(self._store, key)["version"]
+        """Return an object's version; None where the store keeps none, or the key has none."""
+        if not is_nameable(key):
+            return None
+        try:
+            version: str | None = obstore.head(self._store, key)["version"]
+        except FileNotFoundError:
+            return None
         return version
+
+    def keeps_versions(self, version: str | None) -> bool:
+        """Tell whether what is deleted is kept as a version, by a version of something there.
+
+        "null" is what versions are called that were written before the bucket kept any, and while
+        it keeps no new ones: then it is asked, and where it cannot be, nothing counts as freed.
+        """
+        if version == "null" and self.archive is not None:
+            return self.archive.keeps_versions()
+        return version is not None
 
     def read(self, key: str, at_most: int) -> Content | None:
         """Read a small object, no more than a byte over `at_most`; None: it is not there."""

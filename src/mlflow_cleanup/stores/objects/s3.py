@@ -48,10 +48,17 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
     has_boto3 = find_spec("boto3") is not None
     store = _store(address, terms)
     if not has_boto3:
-        return Bucket(store, None, f"it has names that only boto3 can tell: {PIP}")
+        why_not = f"it has names or versions that only boto3 can tell: {PIP}"
+        return Bucket(store, None, why_not, endpoint=_url(address, terms))
     from mlflow_cleanup.stores.objects.s3_exact import S3Exact
 
-    return Bucket(store, S3Exact(address, terms))
+    exact = S3Exact(address, terms)
+    return Bucket(store, exact, endpoint=_url(address, terms), archive=exact)
+
+
+def _url(address: Address, terms: Terms) -> str:
+    region = terms.region or "us-east-1"
+    return terms.endpoint or f"https://s3.{region}.amazonaws.com/{address.bucket}"
 
 
 def terms_of(address: Address, env: Mapping[str, str]) -> Terms:

@@ -21,17 +21,12 @@ class Version(NamedTuple):
     size: int
 
 
-class Upload(NamedTuple):
-    """An upload in parts that was begun and neither completed nor aborted."""
-
-    key: str
-    id: str
-    begun_at: float
-    size: int
-
-
 class Archive(Protocol):
     """Sees versions and uploads below a prefix."""
+
+    def keeps_versions(self) -> bool:
+        """Tell whether the bucket keeps versions of what is deleted now."""
+        ...
 
     def versions(self, prefix: str) -> Iterator[list[Version]]:
         """List every version and deletion marker, a page at a time."""
@@ -41,12 +36,12 @@ class Archive(Protocol):
         """Delete versions for good; returns why, for each key that would not go."""
         ...
 
-    def uploads(self, prefix: str) -> Iterator[Upload]:
-        """List unfinished uploads with the bytes of their parts."""
+    def uploads(self, prefix: str) -> Iterator[Unfinished]:
+        """List unfinished uploads, by their keys, with the bytes of their parts."""
         ...
 
-    def abort(self, upload: Upload) -> None:
-        """End an upload and free its parts."""
+    def abort(self, upload: Unfinished) -> bool:
+        """End an upload and free its parts; False when it is not there any more."""
         ...
 
 
@@ -74,15 +69,3 @@ def remove_versions(archive: Archive, prefix: str, keep_going: KeepGoing) -> Emp
 
 def _size(page: Sequence[Version]) -> Size:
     return Size(len(page), sum(one.size for one in page))
-
-
-def abort_older(
-    archive: Archive, prefix: str, before: float, keep_going: KeepGoing
-) -> Iterator[Unfinished]:
-    """Abort the uploads below a prefix that were begun before a time (by the store's clock)."""
-    for upload in archive.uploads(prefix):
-        if not keep_going():
-            return
-        if upload.begun_at < before and upload.key.startswith(prefix):
-            archive.abort(upload)
-            yield Unfinished(upload.key, upload.begun_at, upload.size)
