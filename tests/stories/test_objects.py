@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, ItemState, Size
 from mlflow_cleanup.model.plan import StepResult
 from mlflow_cleanup.model.verdict import Gone, Kept
+from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.status import status_values, trash_text, trash_values
 from tests.kit.bucket_world import BucketWorld
-from tests.kit.object_grounds import OBJECT_BUILDERS, Objects
+from tests.kit.object_grounds import OBJECT_BUILDERS, Objects, S3Objects, use_s3
+from tests.kit.servers.seaweedfs import SeaweedFS
+from tests.kit.world import Run
 
 on_s3 = pytest.mark.parametrize("objects", ["s3"], indirect=True)
 """Where a test is about one store's URIs, or what all have in common was shown elsewhere."""
@@ -469,3 +473,55 @@ class TestSeveralRoots:
         found = {root.root: root for root in world.plan().roots}
         assert (found[outer].total.files, found[inner].total.files) == (0, 1)
         world.close()
+
+
+class TestVersions:
+    """A bucket that keeps versions of what is deleted."""
+
+    @pytest.fixture
+    def kept(
+        self, tmp_path: Path, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[BucketWorld]:
+        """A world in a bucket that keeps versions."""
+        use_s3(s3_server.endpoint, monkeypatch)
+        objects = S3Objects(s3_server, s3_server.bucket(versioned=True))
+        made = BucketWorld.make(tmp_path / "home", objects)
+        made.world.cycle()
+        yield made
+        made.world.close()
+
+    @staticmethod
+    def versions(bucket: BucketWorld, run: Run) -> int:
+        """Count the versions of what lay in a run's place."""
+        assert isinstance(bucket.objects, S3Objects)
+        told = bucket.objects.server.client.list_object_versions(
+            Bucket=bucket.bucket, Prefix=f"{bucket.prefix}/0/{run.id}/"
+        )
+        return len(told.get("Versions", ()))
+
+    def test_says_that_nothing_is_freed(self, kept: BucketWorld) -> None:
+        """What was purged is out of sight, counts no freed bytes, and the line says why."""
+        world, run = kept.world, kept.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert kept.files(run) == {}
+        assert self.versions(kept, run) == 1
+        assert world.states(run) == [ItemState.PURGED]
+        assert world.ledger.items.freed() == Size()
+        assert "the bucket keeps versions" in sentence_of(world.last(EventKind.PURGED))
+
+    def test_can_be_purged_whole(self, kept: BucketWorld) -> None:
+        """With `--purge-versions` every version goes, and its bytes are freed."""
+        kept.world.restart(purge_versions=True)
+        world, run = kept.world, kept.run({"a": 30})
+        kept.put(f"0/{run.id}/artifacts/a", 40)
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert self.versions(kept, run) == 0
+        assert world.ledger.items.freed().bytes == 70

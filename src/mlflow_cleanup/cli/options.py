@@ -117,6 +117,13 @@ _UNKNOWN_SCHEMA = setting(
     help="Act on a database of an MLflow version that is not known here.",
 )
 
+_VERSIONS = setting(
+    "--purge-versions",
+    is_flag=True,
+    help="Where a bucket keeps versions, purge all of them with an object; without it their bytes "
+    "stay until a lifecycle rule removes them.",
+)
+
 _AT_ONCE_UNLESS = setting(
     "--retention",
     default="0",
@@ -165,6 +172,7 @@ _POLICY = (
         help="… and at least this many.",
     ),
     _UNKNOWN_SCHEMA,
+    _VERSIONS,
 )
 
 _SCHEDULE = (
@@ -232,6 +240,7 @@ KEYS = frozenset(
         "most_share",
         "full_cycle",
         "purge_metadata",
+        "purge_versions",
         "checkpoint_pattern",
     ]
 )
@@ -256,7 +265,7 @@ connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
 policy = _apply(_POLICY)
 schedule = _apply((*_SCHEDULE, *_TERMS))
 terms = _apply((*_TERMS, _AT_ONCE))
-for_good = _apply((_AT_ONCE_UNLESS, _UNKNOWN_SCHEMA))
+for_good = _apply((_AT_ONCE_UNLESS, _UNKNOWN_SCHEMA, _VERSIONS))
 """The policy of `gc`, which removes at once unless told otherwise."""
 
 
@@ -284,6 +293,7 @@ def settings_of(
         use_file_events=given.get("file_events", True),
         registry=sqlite_path(found.registry, here) if found.registry else None,
         purge_metadata=given.get("purge_metadata", False),
+        purge_versions=given.get("purge_versions", False),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
             cascade_models="models" in (given.get("cascade") or ()),

@@ -161,6 +161,7 @@ class Workplace:
                 tokens=self.ledger.tokens(),
                 wait=self.stop.wait,
                 listers=self.listers,
+                purges_versions=self.settings.purge_versions,
             )
             self._require_no_twin(store)
             self._stores[root] = store

@@ -39,6 +39,13 @@ def _quarantined(event: Event) -> str:
     return f"{what}: {amount(event.size)} {moved}{until}. To get them back: {_way_back(event)}"
 
 
+def _purged(event: Event) -> str:
+    said = f"{_subject(event)}: purged, {amount(event.size)} freed"
+    # Where nothing else is said, the detail is how it was held.
+    is_plain = event.detail in ("", *(held.value for held in Held))
+    return said if is_plain else f"{said}; {event.detail}"
+
+
 def _way_back(event: Event) -> str:
     """Say how to undo it: MLflow itself restores runs only, and a version's name is any text."""
     entity = event.entity
@@ -88,7 +95,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.EMPTY: lambda event: f"{_subject(event)} left MLflow: it had no artifacts",
     EventKind.RESTORED: lambda event: f"{_subject(event)}: its files are back at {event.detail}",
     EventKind.CONFLICT: lambda event: f"{_subject(event)}: restored in part; {event.detail}",
-    EventKind.PURGED: lambda event: f"{_subject(event)}: purged, {amount(event.size)} freed",
+    EventKind.PURGED: _purged,
     EventKind.LOST: _lost,
     EventKind.KEPT: lambda event: (
         f"{_subject(event)} left MLflow, its files are kept: {event.detail}"
