@@ -15,6 +15,7 @@ from mlflow_cleanup.model.plan import StepResult
 from mlflow_cleanup.model.verdict import Gone, Kept
 from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.status import status_values, trash_text, trash_values
+from mlflow_cleanup.stores.base import Unfinished
 from tests.kit.bucket_world import BucketWorld
 from tests.kit.object_grounds import OBJECT_BUILDERS, Objects, S3Objects, use_s3
 from tests.kit.servers.seaweedfs import SeaweedFS
@@ -525,3 +526,61 @@ class TestVersions:
 
         assert self.versions(kept, run) == 0
         assert world.ledger.items.freed().bytes == 70
+
+
+@on_s3
+class TestUnfinishedUploads:
+    """Parts of files that nobody will finish, which no listing shows."""
+
+    @staticmethod
+    def begin(bucket: BucketWorld, inside: str) -> None:
+        """Begin an upload in parts, as a client does that is killed then."""
+        assert isinstance(bucket.objects, S3Objects)
+        where = {"Bucket": bucket.bucket, "Key": f"{bucket.prefix}/{inside}"}
+        client = bucket.objects.server.client
+        begun = client.create_multipart_upload(**where)
+        client.upload_part(**where, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 100)
+
+    @staticmethod
+    def left(bucket: BucketWorld) -> set[str]:
+        """Name what is begun still."""
+        assert isinstance(bucket.objects, S3Objects)
+        told = bucket.objects.server.client.list_multipart_uploads(Bucket=bucket.bucket)
+        return {one["Key"].removeprefix(f"{bucket.prefix}/") for one in told.get("Uploads", ())}
+
+    def test_are_given_up_where_nobody_live_may_finish_them(self, bucket: BucketWorld) -> None:
+        """Of a deleted run and of nobody; not of an active one, nor where a version points."""
+        world = bucket.world
+        live, gone = bucket.run({"a": 30}), bucket.run({"a": 3})
+        world.cycle()
+        world.register(f"{bucket.root}/0/shared")
+        keys = {name: f"0/{name}/artifacts/big" for name in (live.id, gone.id, "f" * 32)}
+        for key in (*keys.values(), "0/shared/big", "notes/big"):
+            self.begin(bucket, key)
+        world.delete(gone)
+        world.cycle()
+        world.sweep()
+        assert len(self.left(bucket)) == 5  # the root is not adopted
+        world.workplace.adopt(bucket.root, alone=True)
+
+        (root,) = world.plan().roots
+        assert root.unfinished == Size(3, 300)
+        assert len(self.left(bucket)) == 5
+        world.sweep()
+
+        assert self.left(bucket) == {keys[live.id], "0/shared/big"}
+        told = sentence_of(world.last(EventKind.GIVEN_UP))
+        assert told == f"gave up 3 unfinished uploads under {bucket.root}: 300 B freed"
+
+    def test_wait_until_they_are_old(self, bucket: BucketWorld) -> None:
+        """What was begun less than three days ago may be going on."""
+        world = bucket.world
+        world.workplace.adopt(bucket.root, alone=True)
+        begun_s = world.clock.wall_s
+        what = Unfinished("0/x/big", "id", begun_s, 100)
+        world.advance(days=2)
+        for _ in range(2):
+            world.faults.answers["unfinished"] = lambda: iter([what])
+            (root,) = world.plan().roots
+            assert root.unfinished.files == (world.clock.wall_s - begun_s >= 3 * 86_400)
+            world.advance(days=1)

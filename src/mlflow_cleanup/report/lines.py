@@ -46,6 +46,10 @@ def _purged(event: Event) -> str:
     return said if is_plain else f"{said}; {event.detail}"
 
 
+def _bytes_of(event: Event) -> str:
+    return size_text(event.size.bytes if event.size else 0)
+
+
 def _way_back(event: Event) -> str:
     """Say how to undo it: MLflow itself restores runs only, and a version's name is any text."""
     entity = event.entity
@@ -113,6 +117,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
         f"{_subject(event)}: a move that was interrupted is finished"
     ),
     EventKind.MOVED: lambda event: f"the artifact root {event.detail}; its trash came along",
+    EventKind.GIVEN_UP: lambda event: f"gave up {event.detail}: {_bytes_of(event)} freed",
     EventKind.IGNORED: lambda event: f"{event.detail} could not be read and will not be done",
     EventKind.ADOPTED: lambda event: f"artifact root {event.detail} now belongs to this database",
 }

@@ -256,6 +256,9 @@ def _root_text(root: RootSummary) -> str:
     ]
     if len(foreign) > _LARGEST:
         lines.append(f"  and {len(foreign) - _LARGEST} more foreign directories")
+    if root.unfinished.files:
+        uploads = counted(root.unfinished.files, "unfinished upload")
+        lines.append(f"  {uploads}, {size_text(root.unfinished.bytes)}, given up with the plan")
     lines += [f"  not seen: {one.path}: {one.why}" for one in root.unseen[:_LARGEST]]
     if root.problem:
         lines.append(f"  nothing here counts as unclaimed: {root.problem}")
@@ -351,4 +354,5 @@ def _root_values(root: RootSummary) -> dict[str, Any]:
         },
         "unseen": [{"path": one.path, "why": one.why} for one in root.unseen],
         "problem": root.problem,
+        "unfinished": {"files": root.unfinished.files, "bytes": root.unfinished.bytes},
     }
