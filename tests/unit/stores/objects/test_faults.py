@@ -14,8 +14,18 @@ from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects import removal
 from tests.kit.grounds import NOTE, RUN, always, item_at, place
-from tests.kit.object_grounds import ObjectGround
-from tests.kit.servers.proxy import RESET, SILENCE, Asked, Proxy, Reply, error, refused_keys
+from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
+from tests.kit.servers.proxy import (
+    RESET,
+    SILENCE,
+    Asked,
+    Proxy,
+    Reply,
+    error,
+    proxy_to,
+    refused_keys,
+)
+from tests.kit.servers.seaweedfs import seaweedfs
 
 FILES = {f"f{number}": b"12345" for number in range(10)}
 SIZE = Size(10, 50)
@@ -259,3 +269,23 @@ def test_no_secret_is_in_any_error(
 
 def _keys() -> list[str]:
     return [f"root/7/{RUN}/artifacts/{name}" for name in FILES]
+
+
+def test_server_killed_in_the_middle_is_unreachable_and_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that dies with a batch in hand leaves the outcome open; no item is purged by it."""
+    with seaweedfs() as server, proxy_to(server.port) as proxy:
+        use_s3(proxy.endpoint, monkeypatch)
+        ground = ObjectGround(S3Objects(server, server.bucket()), "root")
+        ground.put(place(ground), FILES)
+
+        def fault(asked: Asked) -> Reply | None:
+            if asked.is_bulk_delete and server.process is not None:
+                server.process.kill()
+                server.process.wait()
+            return None
+
+        proxy.fault = fault
+        with pytest.raises(StoreUnreachable):
+            ground.store().purge(item_at(place(ground), held=Held.IN_PLACE), always)
