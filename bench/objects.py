@@ -37,7 +37,7 @@ _OURS, _BARE, _KNOWN = "mlflow-cleanup", "obstore, list and delete", "obstore, k
 
 def measure(lab: Lab) -> Result:
     """Empty 500 prefixes of 100 objects (100 when quick), and list 200,000 objects (20,000)."""
-    rounds, prefixes, listed = (1, 100, 20_000) if lab.is_quick else (2, 500, 200_000)
+    rounds, prefixes, listed = (1, 100, 20_000) if lab.is_quick else (3, 500, 200_000)
     with seaweedfs() as server, _as_users_set_it(server):
         removal, memory = _remove(server, rounds, prefixes)
         listing = _list(server, listed // OBJECTS)

@@ -48,6 +48,13 @@ def _way_back(event: Event) -> str:
     return f"Restore in MLflow, or {by_hand}" if entity.kind is EntityKind.RUN else by_hand
 
 
+def _purged(event: Event) -> str:
+    """Say what was freed; the detail is where it was held, or why its bytes are not freed."""
+    is_freed = event.detail in ("", *(held.value for held in Held))
+    why_not = "" if is_freed else f"; {event.detail}"
+    return f"{_subject(event)}: purged, {amount(event.size)} freed{why_not}"
+
+
 def _lost(event: Event) -> str:
     return (
         f"WARNING {_subject(event)} is wanted again, but not all of its files can be given back: "
@@ -88,7 +95,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.EMPTY: lambda event: f"{_subject(event)} left MLflow: it had no artifacts",
     EventKind.RESTORED: lambda event: f"{_subject(event)}: its files are back at {event.detail}",
     EventKind.CONFLICT: lambda event: f"{_subject(event)}: restored in part; {event.detail}",
-    EventKind.PURGED: lambda event: f"{_subject(event)}: purged, {amount(event.size)} freed",
+    EventKind.PURGED: _purged,
     EventKind.LOST: _lost,
     EventKind.KEPT: lambda event: (
         f"{_subject(event)} left MLflow, its files are kept: {event.detail}"

@@ -13,6 +13,7 @@ from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects import removal
+from mlflow_cleanup.stores.objects.s3 import RETRIES
 from tests.kit.grounds import NOTE, RUN, always, item_at, place
 from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
 from tests.kit.servers.proxy import (
@@ -118,6 +119,31 @@ def test_throttling_without_an_end_fails_and_says_so(
     assert (purged.freed, purged.complete) == (Size(), False)
     assert any("SlowDown" in one for one in purged.failures)
     assert left(faulty_ground) == 10
+
+
+@pytest.mark.parametrize("reply", [error(501, "NotImplemented"), error(405, "MethodNotAllowed")])
+def test_store_without_bulk_delete_is_asked_for_each_key(
+    faulty_ground: ObjectGround, proxy: Proxy, item: Item, reply: Reply
+) -> None:
+    """Asked for all at once, as often as obstore tries, and then one by one for good."""
+    proxy.fault = on_deletes(reply)
+
+    assert faulty_ground.store().purge(item, always) == Purged(SIZE, complete=True)
+
+    assert len(proxy.deletes) in (1, 1 + RETRIES["max_retries"])
+    assert sum(asked.method == "DELETE" for asked in proxy.asked) == 10
+
+
+def test_odd_names_go_without_bulk_delete_too(
+    faulty_ground: ObjectGround, proxy: Proxy, item: Item
+) -> None:
+    """What obstore cannot name is asked for by itself as well."""
+    faulty_ground.put(item.location, {"new\nline": b"1"})
+    proxy.fault = on_deletes(error(405, "MethodNotAllowed"))
+
+    purged = faulty_ground.store().purge(item, always)
+
+    assert purged == Purged(Size(11, 51), complete=True)
 
 
 def test_reset_after_the_deed_is_no_failure(
