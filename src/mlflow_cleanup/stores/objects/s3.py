@@ -123,11 +123,12 @@ def _section(path: Path, name: str) -> dict[str, str]:
 def _store(address: Address, terms: Terms, *, bulk: bool = True) -> S3Store:
     config: dict[str, Any] = {
         "bucket": address.bucket,
-        "disable_bulk_delete": not bulk,
         "region": terms.region or "us-east-1",
         "virtual_hosted_style_request": not terms.path_style,
         **terms.credentials,
     }
+    if not bulk:
+        config["disable_bulk_delete"] = True
     if terms.endpoint:
         config["endpoint"] = terms.endpoint
     options: dict[str, Any] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -13,8 +14,9 @@ from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects import removal
+from mlflow_cleanup.stores.objects.bucket import Bucket
 from mlflow_cleanup.stores.objects.s3 import RETRIES
-from tests.kit.grounds import NOTE, RUN, always, item_at, place
+from tests.kit.grounds import INSIDE, NOTE, RUN, always, item_at, place
 from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
 from tests.kit.servers.proxy import (
     RESET,
@@ -26,7 +28,7 @@ from tests.kit.servers.proxy import (
     proxy_to,
     refused_keys,
 )
-from tests.kit.servers.seaweedfs import seaweedfs
+from tests.kit.servers.seaweedfs import READER, READER_SECRET, seaweedfs
 
 FILES = {f"f{number}": b"12345" for number in range(10)}
 SIZE = Size(10, 50)
@@ -315,3 +317,57 @@ def test_server_killed_in_the_middle_is_unreachable_and_nothing_is_counted(
         proxy.fault = fault
         with pytest.raises(StoreUnreachable):
             ground.store().purge(item_at(place(ground), held=Held.IN_PLACE), always)
+
+
+def test_key_that_is_missing_by_then_does_not_keep_the_others(
+    any_ground: ObjectGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else removed some after they were listed: that is done, and so is the rest."""
+    any_ground.put(place(any_ground), FILES)
+    delete = Bucket.delete
+
+    def late(bucket: Bucket, keys: Sequence[str]) -> None:
+        for key in (keys[0], keys[5]):
+            any_ground.objects.delete(key)
+        monkeypatch.setattr(Bucket, "delete", delete)
+        delete(bucket, keys)
+
+    monkeypatch.setattr(Bucket, "delete", late)
+    purged = any_ground.store().purge(item_at(place(any_ground), held=Held.IN_PLACE), always)
+
+    assert (purged.complete, purged.failures) == (True, ())
+    assert any_ground.files() == {}
+
+
+def test_item_that_may_not_be_deleted_stays_with_a_reason_for_each_key(
+    s3_ground: ObjectGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the credentials may only read, nothing is gone, and the failure says why."""
+    s3_ground.put(place(s3_ground), FILES)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+
+    purged = s3_ground.store().purge(item_at(place(s3_ground), held=Held.IN_PLACE), always)
+
+    assert (purged.freed, purged.complete) == (Size(), False)
+    assert len(purged.failures) == 10
+    assert all("AccessDenied" in one for one in purged.failures)
+    assert len(s3_ground.files()) == 10
+
+
+def test_large_item_goes_in_several_batches(s3_ground: ObjectGround) -> None:
+    """More than one page: all of it goes, and all is counted."""
+    objects = s3_ground.objects
+    assert isinstance(objects, S3Objects)
+    inside = "/".join(INSIDE)
+    with ThreadPoolExecutor(16) as pool:
+        keys = [f"root/{inside}/{number:05}" for number in range(2_300)]
+        list(pool.map(lambda key: objects.put(key, b"1"), keys))
+    store, item = s3_ground.store(), item_at(place(s3_ground), held=Held.IN_PLACE)
+
+    (listed,) = [
+        one for one in store.listing(None, always) if isinstance(one, Listed) and one.files
+    ]
+    assert listed.size == Size(2_300, 2_300)
+    assert store.purge(item, always) == Purged(Size(2_300, 2_300), complete=True)
+    assert s3_ground.files() == {}
