@@ -39,13 +39,6 @@ def _quarantined(event: Event) -> str:
     return f"{what}: {amount(event.size)} {moved}{until}. To get them back: {_way_back(event)}"
 
 
-def _purged(event: Event) -> str:
-    said = f"{_subject(event)}: purged, {amount(event.size)} freed"
-    # Where nothing else is said, the detail is how it was held.
-    is_plain = event.detail in ("", *(held.value for held in Held))
-    return said if is_plain else f"{said}; {event.detail}"
-
-
 def _bytes_of(event: Event) -> str:
     return size_text(event.size.bytes if event.size else 0)
 
@@ -57,6 +50,13 @@ def _way_back(event: Event) -> str:
         return f"`mlflow-cleanup restore {event.item_id}`"
     by_hand = f"`mlflow-cleanup restore {entity.id}`"
     return f"Restore in MLflow, or {by_hand}" if entity.kind is EntityKind.RUN else by_hand
+
+
+def _purged(event: Event) -> str:
+    """Say what was freed; the detail is where it was held, or why its bytes are not freed."""
+    is_freed = event.detail in ("", *(held.value for held in Held))
+    why_not = "" if is_freed else f"; {event.detail}"
+    return f"{_subject(event)}: purged, {amount(event.size)} freed{why_not}"
 
 
 def _lost(event: Event) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import obstore
@@ -72,10 +72,11 @@ class Bucket:
     """A bucket as obstore sees it, helped out by `exact` where that is not all.
 
     `why_not_exact` says what to do where there is none. `archive` sees versions and unfinished
-    uploads; `endpoint` is a URL at which the store's clock can be read.
+    uploads; `endpoint` is a URL at which the store's clock can be read. `without_bulk` opens the
+    bucket for a server that deletes only one key at a time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a kind of store offers is given by who opens it
         self,
         store: Any,  # noqa: ANN401 - one of obstore's
         exact: Exact | None,
@@ -83,9 +84,11 @@ class Bucket:
         *,
         endpoint: str = "",
         archive: Archive | None = None,
+        without_bulk: Callable[[], Any] | None = None,
     ) -> None:
         self._store, self.exact, self.why_not_exact = store, exact, why_not
         self.endpoint, self.archive = endpoint, archive
+        self._without_bulk = without_bulk
         self.why_no_archive = why_not or "its versions cannot be removed in this kind of store"
 
     def pages(self, prefix: str) -> Iterator[list[Found]]:
@@ -118,6 +121,13 @@ class Bucket:
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; raises at the first that would not go."""
         obstore.delete(self._store, list(keys))
+
+    def do_without_bulk(self) -> bool:
+        """Delete one key with each request from now on; False where that is so already."""
+        if self._without_bulk is None:
+            return False
+        self._store, self._without_bulk = self._without_bulk(), None
+        return True
 
     async def delete_one(self, key: str) -> None:
         """Delete one object, several at once."""

@@ -25,17 +25,22 @@ def lag_of(endpoint: str, clock: Callable[[], float] = time.time) -> float:
 
     Asked without credentials: a refusal tells the time as well.
     """
-    request = Request(endpoint, method="HEAD")  # noqa: S310 - the store's own URL
-    try:
-        with urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310 - likewise
-            date = answer.headers.get("Date")
-    except HTTPError as error:
-        with error:
-            date = error.headers.get("Date")
-    except (OSError, ValueError):
-        return 0.0
+    date = _date_at(endpoint)
     try:
         behind_s = clock() - parsedate_to_datetime(date or "").timestamp()
     except (ValueError, TypeError):
         return 0.0
     return math.ceil(behind_s / 60) * 60.0 if behind_s > UNNOTICED_S else 0.0
+
+
+def _date_at(endpoint: str) -> str | None:
+    try:
+        request = Request(endpoint, method="HEAD")  # noqa: S310 - the store's own URL
+        with urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310 - likewise
+            date: str | None = answer.headers.get("Date")
+    except HTTPError as error:
+        with error:
+            return error.headers.get("Date")
+    except (OSError, ValueError):
+        return None
+    return date

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -184,4 +184,9 @@ def _token() -> Token | None:
 
 
 def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    """Read a time as told, with any number of digits after the second."""
+    whole, _, rest = text.removesuffix("Z").partition(".")
+    moment = datetime.fromisoformat(whole)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp() + float(f"0.{rest.partition('+')[0] or 0}")

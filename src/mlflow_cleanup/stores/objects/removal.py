@@ -180,7 +180,10 @@ class Removal:
         try:
             self._bucket.delete(keys)
         except ERRORS as error:
-            return explain(error)
+            trouble = explain(error)
+            if trouble.kind is Kind.NO_BULK and self._bucket.do_without_bulk():
+                return self._ask(keys)
+            return trouble
         except TypeError:  # what obstore says of a list with a key that it cannot name
             return Trouble(Kind.MISSING, "it cannot be named")
         return None

@@ -12,6 +12,7 @@ from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.bucket import PAGE, Found
 from mlflow_cleanup.stores.objects.troubles import Kind, Told, Trouble, answered, cleaned
 from mlflow_cleanup.stores.objects.versions import Version
+from mlflow_cleanup.stores.objects.web import each
 
 if TYPE_CHECKING:
     from mlflow_cleanup.stores.objects.s3 import Terms
@@ -35,7 +36,16 @@ class S3Exact:
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """See `Exact.delete`."""
-        return self._delete([{"Key": key} for key in keys])
+        try:
+            return self._delete([{"Key": key} for key in keys])
+        except Told as error:
+            if error.trouble.kind is not Kind.NO_BULK:
+                raise
+        return each(keys, self._delete_one, together=1)
+
+    def _delete_one(self, key: str) -> None:
+        with _told():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def keeps_versions(self) -> bool:
         """See `Archive.keeps_versions`; yes where that may not be asked."""

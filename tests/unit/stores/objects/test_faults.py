@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
@@ -13,9 +14,21 @@ from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects import removal
-from tests.kit.grounds import NOTE, RUN, always, item_at, place
-from tests.kit.object_grounds import ObjectGround
-from tests.kit.servers.proxy import RESET, SILENCE, Asked, Proxy, Reply, error, refused_keys
+from mlflow_cleanup.stores.objects.bucket import Bucket
+from mlflow_cleanup.stores.objects.s3 import RETRIES
+from tests.kit.grounds import INSIDE, NOTE, RUN, always, item_at, place
+from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
+from tests.kit.servers.proxy import (
+    RESET,
+    SILENCE,
+    Asked,
+    Proxy,
+    Reply,
+    error,
+    proxy_to,
+    refused_keys,
+)
+from tests.kit.servers.seaweedfs import READER, READER_SECRET, seaweedfs
 
 FILES = {f"f{number}": b"12345" for number in range(10)}
 SIZE = Size(10, 50)
@@ -108,6 +121,31 @@ def test_throttling_without_an_end_fails_and_says_so(
     assert (purged.freed, purged.complete) == (Size(), False)
     assert any("SlowDown" in one for one in purged.failures)
     assert left(faulty_ground) == 10
+
+
+@pytest.mark.parametrize("reply", [error(501, "NotImplemented"), error(405, "MethodNotAllowed")])
+def test_store_without_bulk_delete_is_asked_for_each_key(
+    faulty_ground: ObjectGround, proxy: Proxy, item: Item, reply: Reply
+) -> None:
+    """Asked for all at once, as often as obstore tries, and then one by one for good."""
+    proxy.fault = on_deletes(reply)
+
+    assert faulty_ground.store().purge(item, always) == Purged(SIZE, complete=True)
+
+    assert len(proxy.deletes) in (1, 1 + RETRIES["max_retries"])
+    assert sum(asked.method == "DELETE" for asked in proxy.asked) == 10
+
+
+def test_odd_names_go_without_bulk_delete_too(
+    faulty_ground: ObjectGround, proxy: Proxy, item: Item
+) -> None:
+    """What obstore cannot name is asked for by itself as well."""
+    faulty_ground.put(item.location, {"new\nline": b"1"})
+    proxy.fault = on_deletes(error(405, "MethodNotAllowed"))
+
+    purged = faulty_ground.store().purge(item, always)
+
+    assert purged == Purged(Size(11, 51), complete=True)
 
 
 def test_reset_after_the_deed_is_no_failure(
@@ -259,3 +297,77 @@ def test_no_secret_is_in_any_error(
 
 def _keys() -> list[str]:
     return [f"root/7/{RUN}/artifacts/{name}" for name in FILES]
+
+
+def test_server_killed_in_the_middle_is_unreachable_and_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that dies with a batch in hand leaves the outcome open; no item is purged by it."""
+    with seaweedfs() as server, proxy_to(server.port) as proxy:
+        use_s3(proxy.endpoint, monkeypatch)
+        ground = ObjectGround(S3Objects(server, server.bucket()), "root")
+        ground.put(place(ground), FILES)
+
+        def fault(asked: Asked) -> Reply | None:
+            if asked.is_bulk_delete and server.process is not None:
+                server.process.kill()
+                server.process.wait()
+            return None
+
+        proxy.fault = fault
+        with pytest.raises(StoreUnreachable):
+            ground.store().purge(item_at(place(ground), held=Held.IN_PLACE), always)
+
+
+def test_key_that_is_missing_by_then_does_not_keep_the_others(
+    any_ground: ObjectGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else removed some after they were listed: that is done, and so is the rest."""
+    any_ground.put(place(any_ground), FILES)
+    delete = Bucket.delete
+
+    def late(bucket: Bucket, keys: Sequence[str]) -> None:
+        for key in (keys[0], keys[5]):
+            any_ground.objects.delete(key)
+        monkeypatch.setattr(Bucket, "delete", delete)
+        delete(bucket, keys)
+
+    monkeypatch.setattr(Bucket, "delete", late)
+    purged = any_ground.store().purge(item_at(place(any_ground), held=Held.IN_PLACE), always)
+
+    assert (purged.complete, purged.failures) == (True, ())
+    assert any_ground.files() == {}
+
+
+def test_item_that_may_not_be_deleted_stays_with_a_reason_for_each_key(
+    s3_ground: ObjectGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the credentials may only read, nothing is gone, and the failure says why."""
+    s3_ground.put(place(s3_ground), FILES)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER_SECRET)
+
+    purged = s3_ground.store().purge(item_at(place(s3_ground), held=Held.IN_PLACE), always)
+
+    assert (purged.freed, purged.complete) == (Size(), False)
+    assert len(purged.failures) == 10
+    assert all("AccessDenied" in one for one in purged.failures)
+    assert len(s3_ground.files()) == 10
+
+
+def test_large_item_goes_in_several_batches(s3_ground: ObjectGround) -> None:
+    """More than one page: all of it goes, and all is counted."""
+    objects = s3_ground.objects
+    assert isinstance(objects, S3Objects)
+    inside = "/".join(INSIDE)
+    with ThreadPoolExecutor(16) as pool:
+        keys = [f"root/{inside}/{number:05}" for number in range(2_300)]
+        list(pool.map(lambda key: objects.put(key, b"1"), keys))
+    store, item = s3_ground.store(), item_at(place(s3_ground), held=Held.IN_PLACE)
+
+    (listed,) = [
+        one for one in store.listing(None, always) if isinstance(one, Listed) and one.files
+    ]
+    assert listed.size == Size(2_300, 2_300)
+    assert store.purge(item, always) == Purged(Size(2_300, 2_300), complete=True)
+    assert s3_ground.files() == {}

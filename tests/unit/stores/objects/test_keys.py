@@ -11,7 +11,8 @@ from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects.bucket import Bucket
 from mlflow_cleanup.stores.objects.store import ObjectStore
-from tests.kit.grounds import always, item_at, place
+from mlflow_cleanup.stores.opening import open_store
+from tests.kit.grounds import OURS, always, item_at, place
 from tests.kit.object_grounds import ObjectGround
 
 ODD = (
@@ -112,6 +113,45 @@ def test_directory_object_goes_with_its_directory(any_ground: ObjectGround) -> N
     assert purged.freed.bytes == 5
     assert keys(any_ground) == {"ab/", "a.txt"}
     assert not store.exists(place(any_ground, "a"))
+
+
+def test_object_that_is_named_like_the_place_stays(any_ground: ObjectGround) -> None:
+    """`a` is not `a/`: only the second is the place's own, however alike their paths are."""
+    if any_ground.objects.uri.startswith("s3:"):
+        pytest.skip("SeaweedFS keeps no object that is named like a directory")
+    put(any_ground, "a")
+    put(any_ground, "a/", b"")
+    put(any_ground, "a/x")
+    store, item = any_ground.store(), item_at(place(any_ground, "a"), held=Held.IN_PLACE)
+
+    assert store.purge(item, always).complete
+
+    assert "a" in keys(any_ground)
+    assert "a/x" not in keys(any_ground)
+
+
+def test_bucket_itself_can_be_the_root(any_ground: ObjectGround) -> None:
+    """A root without a prefix is listed whole, our own directory left out, and purged by place."""
+    uri = any_ground.objects.uri
+    for key in ("7/run/artifacts/x", "7/run/artifacts2/x", "top"):
+        any_ground.objects.put(key, b"12345")
+    store = open_store(uri, OURS, wait=any_ground.waits.append)
+    store.mark()
+
+    sizes = {
+        one.inside: one.size.files for one in store.listing(None, always) if isinstance(one, Listed)
+    }
+    assert sizes == {
+        ("7", "run", "artifacts"): 1,
+        ("7", "run", "artifacts2"): 1,
+        ("7", "run"): 0,
+        ("7",): 0,
+        (): 1,
+    }
+
+    place_ = Location(uri, ("7", "run", "artifacts"))
+    assert store.purge(item_at(place_, held=Held.IN_PLACE), always) == Purged(Size(1, 5), True)
+    assert {"7/run/artifacts2/x", "top"} < set(any_ground.objects.read())
 
 
 def test_directory_object_is_an_empty_directory(any_ground: ObjectGround) -> None:
