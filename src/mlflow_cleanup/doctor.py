@@ -104,6 +104,15 @@ def _object_root(settings: Settings, root: str) -> Iterator[Finding]:
         return
     meaning = "what is deleted is held in place, and takes up room there until it is purged"
     yield Finding("good", f"root {root}", f"can be read; {meaning}")
+    try:
+        keeps = _store(settings, root).keeps_versions()
+    except CleanupError as error:
+        yield Finding("bad", f"root {root}", str(error))
+        return
+    if keeps and not settings.purge_versions:
+        meaning = "what is purged is out of sight only, and its bytes are not freed"
+        todo = "--purge-versions removes versions too, or a lifecycle rule of yours"
+        yield Finding("note", f"root {root}", f"the bucket keeps versions: {meaning}; {todo}")
 
 
 def _elsewhere(settings: Settings) -> Iterator[Finding]:

@@ -78,22 +78,25 @@ def report_backlog(workplace: Workplace, sight: Sight) -> None:
     backlog = ledger.known.in_state(RunState.BACKLOG)
     if not backlog or ledger.fact("backlog") is not None:
         return
-    total, count = Size(), 0
+    total, count, sizes = Size(), 0, workplace.backlog_sizes
     for candidate in candidates.of(backlog, sight, workplace):
         if not isinstance(sight.judge(candidate), Garbage) or not isinstance(
             candidate.place, Location
         ):
             continue
-        size = _size_of(workplace, candidate.place)
-        if not workplace.unhurried():
-            return  # something more urgent; the next upkeep counts again
-        if size is not None and size.files:
+        if candidate.place not in sizes:
+            size = _size_of(workplace, candidate.place)
+            if not workplace.unhurried():
+                return  # something more urgent; the next upkeep goes on
+            sizes[candidate.place] = size
+        if (size := sizes[candidate.place]) is not None and size.files:
             total, count = total + size, count + 1
     event = Event(EventKind.BACKLOG, sight.now.at, detail=str(count), size=total)
     told = {"runs": count, "files": total.files, "bytes": total.bytes}
     with ledger.transaction():
         ledger.set_fact("backlog", json.dumps(told))
         ledger.history.add([event] if count else [])
+    sizes.clear()
     if count:
         workplace.tell(event)
 

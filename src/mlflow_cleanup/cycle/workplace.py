@@ -26,7 +26,8 @@ from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
-from mlflow_cleanup.model.location import RESERVED, Whereabouts
+from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import RESERVED, Location, Whereabouts
 from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.changes import ChangeProbe
@@ -82,6 +83,8 @@ class Workplace:
     registry: TrackingDatabase | None = field(init=False, default=None)
     pauses: Pauses = field(init=False, default_factory=Pauses)
     """Before something is looked at again that costs a request."""
+    backlog_sizes: dict[Location, Size | None] = field(init=False, default_factory=dict)
+    """What was measured of the backlog so far."""
     probe: ChangeProbe = field(init=False)
     _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
     """By which experiments the marker of each root recognises the database."""

@@ -174,6 +174,10 @@ class ArtifactStore(Protocol):
         """
         ...
 
+    def keeps_versions(self) -> bool:
+        """Tell whether what is removed is kept as a version, so that nothing is freed by that."""
+        ...
+
     def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:
         """Yield what was begun to be written under the root and never finished, however old.
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.kit.bucket_world import BucketWorld
 from tests.kit.object_grounds import OBJECT_BUILDERS
+from tests.kit.servers.seaweedfs import SeaweedFS
 from tests.unit.cli.conftest import Say
 
 
@@ -62,6 +63,19 @@ class TestDoctor:
         assert found[f"root {bucket.root}"][0] == "bad"
         assert "unreachable" in found[f"root {bucket.root}"][2]
         assert "no-secret-at-all" not in str(found)
+
+    def test_says_that_a_bucket_keeps_versions(
+        self, bucket: BucketWorld, say: Say, s3_server: SeaweedFS
+    ) -> None:
+        """What is purged there frees nothing, unless versions are to go too."""
+        root = f"s3://{s3_server.bucket(versioned=True)}/x"
+        notes = [one for one in findings(say, "--artifact-root", root) if one[1] == f"root {root}"]
+        assert [level for level, _, _ in notes] == ["good", "note"]
+        assert "keeps versions" in notes[1][2]
+
+        told = findings(say, "--artifact-root", root, "--purge-versions")
+        assert [one[0] for one in told if one[1] == f"root {root}"] == ["good"]
+        assert [one[0] for one in told if one[1] == f"root {bucket.root}"] == ["good"]
 
     def test_counts_what_lies_elsewhere(self, bucket: BucketWorld, say: Say) -> None:
         """Experiments in buckets that nobody named, and in storage that is not handled."""
@@ -141,6 +155,21 @@ def test_plan_counts_what_is_not_handled(bucket: BucketWorld, say: Say) -> None:
 
     assert "storage that is not handled (hdfs:)  2" in said
     assert "storage that is not handled (dbfs:)  1" in said
+
+
+def test_plan_and_sweep_say_that_nothing_moves(bucket: BucketWorld, say: Say) -> None:
+    """What would be taken is held in place, and is told as such when it was."""
+    world, run = bucket.world, bucket.run({"a": 30})
+    world.cycle()
+    world.delete(run)
+
+    said = say("plan").stdout
+    assert "Would be held in place until it is purged" in said
+    assert "trash" not in said
+    said = say("sweep", "--apply").stdout
+    assert "1 held in place; 30 B" in said
+
+    assert bucket.files(run) == {"a": 30}
 
 
 def test_purge_by_hand_asks_for_what_is_held(bucket: BucketWorld, say: Say) -> None:

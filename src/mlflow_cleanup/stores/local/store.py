@@ -266,6 +266,10 @@ class LocalStore:
                 return None
         return written, changed
 
+    def keeps_versions(self) -> bool:
+        """See `ArtifactStore.keeps_versions`: no directory does."""
+        return False
+
     def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:  # noqa: ARG002 - nothing
         """See `ArtifactStore.unfinished`: a file that is being written is a file."""
         with self._open():

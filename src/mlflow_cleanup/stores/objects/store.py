@@ -253,6 +253,13 @@ class ObjectStore:
             return None
         return newest + self._lag_s, newest + self._lag_s
 
+    def keeps_versions(self) -> bool:
+        """See `ArtifactStore.keeps_versions`; yes on S3 where that may not be asked."""
+        with self._seen():
+            if self._bucket.archive is not None:
+                return self._bucket.archive.keeps_versions()
+            return self._bucket.keeps_versions(None)
+
     def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:
         """See `ArtifactStore.unfinished`: uploads in parts, on S3 and where boto3 is installed."""
         archive, base = self._bucket.archive, self._address.base
