@@ -15,7 +15,7 @@ from mlflow_cleanup.model.plan import StepResult
 from mlflow_cleanup.model.verdict import Gone, Kept
 from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.status import status_values, trash_text, trash_values
-from mlflow_cleanup.stores.base import Unfinished
+from mlflow_cleanup.stores.base import Purged, Unfinished
 from tests.kit.bucket_world import BucketWorld
 from tests.kit.object_grounds import OBJECT_BUILDERS, Objects, S3Objects, use_s3
 from tests.kit.servers.seaweedfs import SeaweedFS
@@ -197,6 +197,59 @@ class TestDeletedRun:
         assert bucket.files(run) == {}
 
 
+class Killed(BaseException):
+    """The process ends, here and now."""
+
+
+def kill() -> None:
+    """End the process."""
+    raise Killed
+
+
+@on_s3
+class TestKilled:
+    """Between an intent and its outcome."""
+
+    def test_before_a_quarantine_was_settled(self, bucket: BucketWorld) -> None:
+        """Nothing moved, so it is judged anew: deleted still, it is held; restored, it is not."""
+        world = bucket.world
+        first, second = bucket.run({"a": 30}), bucket.run({"a": 4})
+        world.cycle()
+        world.delete(first, second)
+        world.faults.after("quarantine", kill)
+        with pytest.raises(Killed):
+            world.cycle()
+        world.undelete(second)
+        world.restart()
+        world.cycle()
+
+        assert world.states(first) == [ItemState.QUARANTINED]
+        assert world.states(second) == []
+        assert world.known(second) is RunState.ACTIVE
+
+    def test_in_the_middle_of_a_purge(self, bucket: BucketWorld) -> None:
+        """What was begun goes on; wanted again, what is left stays, and the loss is told."""
+        world = bucket.world
+        gone, back = bucket.run({"a": 30, "b": 4}), bucket.run({"a": 30, "b": 4})
+        world.cycle()
+        world.delete(gone, back)
+        world.cycle()
+        world.advance(days=8)
+        for run in (gone, back):
+            world.faults.answers["purge"] = lambda: Purged(Size(1, 30), False, ("a: denied",))
+            world.purge_by_hand(run)
+            bucket.objects.delete(f"{bucket.prefix}/0/{run.id}/artifacts/a")
+        world.undelete(back)
+        world.advance(hours=1)
+        world.restart()
+        world.cycle()
+
+        assert bucket.files(gone) == {}
+        assert world.ledger.items.freed_of(world.items(gone)[0].id) == Size(2, 34)
+        assert bucket.files(back) == {"b": 4}
+        assert "1 file(s) had been purged already" in sentence_of(world.last(EventKind.LOST))
+
+
 @on_s3
 class TestWhatIsShown:
     """What a user is told of what is held in place."""
@@ -275,6 +328,19 @@ class TestClaims:
 
         assert world.items(inner) == []
         assert len(world.items(beside)) == 1
+
+    def test_a_live_run_inside_keeps_what_is_around_it(self, bucket: BucketWorld) -> None:
+        """What contains a live entity's objects is not taken, whatever its own run's state."""
+        world, outer = bucket.world, bucket.run({"a": 3})
+        inner = bucket.run({})
+        text = f"{bucket.root}/0/{outer.id}/artifacts/deep/{inner.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, inner.id)
+        world.cycle()
+        world.delete(outer)
+        world.cycle()
+
+        assert world.items(outer) == []
+        assert (world.kept_because(outer) or "").startswith(Kept.LIVE_CLAIM.value)
 
     def test_keys_differ_by_case_and_form(self, bucket: BucketWorld) -> None:
         """Another case, or another Unicode form, is another key: it protects nothing here."""
@@ -367,6 +433,25 @@ class TestFullCycle:
         world.advance(days=8)
         world.cycle()
         assert set(bucket.files()) == {f"0/{run.id}/artifacts/a", "notes/readme"}
+
+    def test_orphan_in_an_experiments_own_place_is_found(self, bucket: BucketWorld) -> None:
+        """Where an experiment was given a place in the bucket, its runs are looked for there."""
+        world = bucket.world
+        world.db.experiment("5", f"{bucket.root}/mine/place/")
+        live = bucket.run({}, experiment="5")
+        text = f"{bucket.root}/mine/place/{live.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, live.id)
+        lost, copied = "e" * 32, "f" * 32
+        bucket.put(f"mine/place/{live.id}/artifacts/a", 300)
+        bucket.put(f"mine/place/{lost}/artifacts/a", 4)
+        bucket.put(f"backup/{copied}/artifacts/a", 4)  # no experiment lies there
+        world.workplace.adopt(bucket.root, alone=True)
+        world.sweep()
+        world.advance(hours=5)
+
+        assert [item.place.inside for item in world.plan().take] == [
+            ("mine", "place", lost, "artifacts")
+        ]
 
     def test_what_is_held_in_place_is_not_taken_twice(self, bucket: BucketWorld) -> None:
         """A full cycle finds the objects of what is held, and says that they wait."""
