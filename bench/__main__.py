@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import busy, gc, idle, latency, purge, rows, startup, sweep
+from bench import busy, gc, idle, latency, objects, purge, rows, startup, sweep
 from bench.kit.machine import describe
 from bench.kit.report import write_json
 from bench.kit.world import Lab
@@ -18,6 +18,7 @@ MEASUREMENTS = {
     "idle": idle.measure,
     "purge": purge.measure,
     "sweep": sweep.measure,
+    "objects": objects.measure,
     "rows": rows.measure,
     "gc": gc.measure,
     "startup": startup.measure,

@@ -43,8 +43,8 @@ class Settings:
     to. `registry` is the database of the model registry, whose versions claim places too:
     `database` itself where it is not kept apart, None where none was given, so that the one given
     last counts. `full_cycle` is the time from one of the monitor's full cycles to the next; None:
-    it makes none by itself.
-    `purge_metadata`: the monitor removes rows, too, whose files it purged.
+    it makes none by itself. `purge_metadata`: the monitor removes rows, too, whose files it purged.
+    `purge_versions`: what a bucket keeps as versions is purged as well.
     """
 
     database: Database
@@ -63,6 +63,7 @@ class Settings:
     terms: Terms = field(default_factory=Terms)
     full_cycle: timedelta | None = None
     purge_metadata: bool = False
+    purge_versions: bool = False
 
     @property
     def lease_places(self) -> tuple[Path, Path]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow_cleanup.config import Settings
-from mlflow_cleanup.cycle.workplace import real_roots
+from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
 from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.item import ItemState
-from mlflow_cleanup.model.location import RESERVED
-from mlflow_cleanup.model.objects import is_object
+from mlflow_cleanup.model.location import RESERVED, Misread, Unplaced, scheme_of
+from mlflow_cleanup.model.objects import home_of, is_object
 from mlflow_cleanup.observe.tracking import TrackingDatabase
-from mlflow_cleanup.report.text import printable
+from mlflow_cleanup.report.text import counted, printable
 from mlflow_cleanup.stores.base import ArtifactStore
 from mlflow_cleanup.stores.marker import Owner
 from mlflow_cleanup.stores.opening import open_store
+
+_NAME_IT = "name its place with --artifact-root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,12 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at database, roots and state directory."""
-    return [*_database(settings), *_roots(settings), *_state(settings)]
+    return [
+        *_database(settings),
+        *_roots(settings),
+        *_elsewhere(settings),
+        *_state(settings),
+    ]
 
 
 def findings_text(findings: list[Finding]) -> str:
@@ -99,6 +107,43 @@ def _object_root(settings: Settings, root: str) -> Iterator[Finding]:
         return
     meaning = "what is deleted is held in place, and takes up room there until it is purged"
     yield Finding("good", f"root {root}", f"can be read; {meaning}")
+    try:
+        keeps = _store(settings, root).keeps_versions()
+    except CleanupError as error:
+        yield Finding("bad", f"root {root}", str(error))
+        return
+    if keeps and not settings.purge_versions:
+        meaning = "what is purged is out of sight only, and its bytes are not freed"
+        todo = "--purge-versions removes versions too, or a lifecycle rule of yours"
+        yield Finding("note", f"root {root}", f"the bucket keeps versions: {meaning}; {todo}")
+
+
+def _elsewhere(settings: Settings) -> Iterator[Finding]:
+    """Count the experiments whose runs are kept because of where they lie."""
+    where: Counter[str] = Counter()
+    hints: dict[str, str] = {}
+    try:
+        workplace = Workplace.to_read(settings)
+        try:
+            places = workplace.places()
+            for _, text in workplace.tracking.experiments():
+                spot = places.locate(text)
+                if not isinstance(spot, Unplaced) or places.holder(text) is not None:
+                    continue
+                kind = home_of(spot.detail) or f"{scheme_of(text)}:"
+                where[kind] += 1
+                is_handled = spot.why is Misread.OUTSIDE_ROOTS
+                hints[kind] = _NAME_IT if is_handled else "such storage is not handled"
+        finally:
+            workplace.close()
+    except CleanupError:
+        return  # the database's own finding says it
+    for kind, count in sorted(where.items()):
+        if kind != "file:":
+            what = f"{counted(count, 'experiment')} in {kind} under no artifact root"
+            yield Finding(
+                "note", "elsewhere", f"{what}; what is deleted there stays: {hints[kind]}"
+            )
 
 
 def _strangers(settings: Settings, root: str) -> Iterator[Finding]:

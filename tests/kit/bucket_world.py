@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kit.object_grounds import S3Objects
+from mlflow_cleanup.model.objects import bucket_of
+from tests.kit.object_grounds import Objects
 from tests.kit.tracking_db import Value
 from tests.kit.world import USUAL, Run, World, content
 
@@ -19,14 +20,14 @@ class BucketWorld:
     """A story's world, and the bucket beside it, looked at and filled without our store."""
 
     world: World
-    objects: S3Objects
+    objects: Objects
     prefix: str
 
     @classmethod
     def make(
         cls,
         home: Path,
-        objects: S3Objects,
+        objects: Objects,
         prefix: str = PREFIX,
         **changes: Any,  # noqa: ANN401 - settings of any type
     ) -> BucketWorld:
@@ -39,6 +40,11 @@ class BucketWorld:
     def root(self) -> str:
         """The artifact root."""
         return f"{self.objects.uri}/{self.prefix}"
+
+    @property
+    def bucket(self) -> str:
+        """What the bucket or container is called."""
+        return bucket_of(self.objects.uri)
 
     def run(
         self,

@@ -9,24 +9,30 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, ItemState, Size
 from mlflow_cleanup.model.plan import StepResult
 from mlflow_cleanup.model.verdict import Gone, Kept
+from mlflow_cleanup.report.lines import sentence_of
 from mlflow_cleanup.report.status import status_values, trash_text, trash_values
+from mlflow_cleanup.stores.base import Purged, Unfinished
 from tests.kit.bucket_world import BucketWorld
-from tests.kit.object_grounds import S3Objects, use_s3
+from tests.kit.object_grounds import OBJECT_BUILDERS, Objects, S3Objects, use_s3
 from tests.kit.servers.seaweedfs import SeaweedFS
+from tests.kit.world import Run
+
+on_s3 = pytest.mark.parametrize("objects", ["s3"], indirect=True)
+"""Where a test is about one store's URIs, or what all have in common was shown elsewhere."""
+
+
+@pytest.fixture(params=sorted(OBJECT_BUILDERS))
+def objects(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Objects:
+    """A bucket of its own in each kind of store."""
+    return OBJECT_BUILDERS[request.param](request, monkeypatch)("").objects
 
 
 @pytest.fixture
-def objects(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> S3Objects:
-    """A bucket of its own."""
-    use_s3(s3_server.endpoint, monkeypatch)
-    return S3Objects(s3_server, s3_server.bucket())
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, objects: S3Objects) -> Iterator[BucketWorld]:
+def bucket(tmp_path: Path, objects: Objects) -> Iterator[BucketWorld]:
     """A world in a bucket, seen once already."""
     made = BucketWorld.make(tmp_path / "home", objects)
     made.world.cycle()
@@ -129,7 +135,7 @@ class TestDeletedRun:
 
         assert bucket.files() == {}
 
-    def test_without_retention_goes_at_once(self, tmp_path: Path, objects: S3Objects) -> None:
+    def test_without_retention_goes_at_once(self, tmp_path: Path, objects: Objects) -> None:
         """With `--retention 0` the objects go right after the cycle that sees the delete."""
         bucket = BucketWorld.make(tmp_path / "home", objects, retention=timedelta(0))
         world, run = bucket.world, bucket.run({"a": 30}, status="FINISHED")
@@ -191,6 +197,60 @@ class TestDeletedRun:
         assert bucket.files(run) == {}
 
 
+class Killed(BaseException):
+    """The process ends, here and now."""
+
+
+def kill() -> None:
+    """End the process."""
+    raise Killed
+
+
+@on_s3
+class TestKilled:
+    """Between an intent and its outcome."""
+
+    def test_before_a_quarantine_was_settled(self, bucket: BucketWorld) -> None:
+        """Nothing moved, so it is judged anew: deleted still, it is held; restored, it is not."""
+        world = bucket.world
+        first, second = bucket.run({"a": 30}), bucket.run({"a": 4})
+        world.cycle()
+        world.delete(first, second)
+        world.faults.after("quarantine", kill)
+        with pytest.raises(Killed):
+            world.cycle()
+        world.undelete(second)
+        world.restart()
+        world.cycle()
+
+        assert world.states(first) == [ItemState.QUARANTINED]
+        assert world.states(second) == []
+        assert world.known(second) is RunState.ACTIVE
+
+    def test_in_the_middle_of_a_purge(self, bucket: BucketWorld) -> None:
+        """What was begun goes on; wanted again, what is left stays, and the loss is told."""
+        world = bucket.world
+        gone, back = bucket.run({"a": 30, "b": 4}), bucket.run({"a": 30, "b": 4})
+        world.cycle()
+        world.delete(gone, back)
+        world.cycle()
+        world.advance(days=8)
+        for run in (gone, back):
+            world.faults.answers["purge"] = lambda: Purged(Size(1, 30), False, ("a: denied",))
+            world.purge_by_hand(run)
+            bucket.objects.delete(f"{bucket.prefix}/0/{run.id}/artifacts/a")
+        world.undelete(back)
+        world.advance(hours=1)
+        world.restart()
+        world.cycle()
+
+        assert bucket.files(gone) == {}
+        assert world.ledger.items.freed_of(world.items(gone)[0].id) == Size(2, 34)
+        assert bucket.files(back) == {"b": 4}
+        assert "1 file(s) had been purged already" in sentence_of(world.last(EventKind.LOST))
+
+
+@on_s3
 class TestWhatIsShown:
     """What a user is told of what is held in place."""
 
@@ -209,6 +269,7 @@ class TestWhatIsShown:
         assert world.last(world.events[-1].kind).detail == Held.IN_PLACE.value
 
 
+@on_s3
 class TestClaims:
     """What else a live entity may mean by a text."""
 
@@ -232,7 +293,7 @@ class TestClaims:
         """A registered version that may mean a deleted run's objects keeps them."""
         world, run = bucket.world, bucket.run({"a": 30})
         world.cycle()
-        source = text.format(root=bucket.root, bucket=bucket.objects.bucket, id=run.id)
+        source = text.format(root=bucket.root, bucket=bucket.bucket, id=run.id)
         world.register(source)
         world.delete(run)
         world.cycle()
@@ -261,12 +322,25 @@ class TestClaims:
         bucket.put(f"0/live/{inner.id}/artifacts/a", 3)
         bucket.put(f"0/live2/{beside.id}/artifacts/a", 3)
         world.cycle()
-        world.register(f"{scheme}://{bucket.objects.bucket}/{bucket.prefix}/0/live")
+        world.register(f"{scheme}://{bucket.bucket}/{bucket.prefix}/0/live")
         world.delete(inner, beside)
         world.cycle()
 
         assert world.items(inner) == []
         assert len(world.items(beside)) == 1
+
+    def test_a_live_run_inside_keeps_what_is_around_it(self, bucket: BucketWorld) -> None:
+        """What contains a live entity's objects is not taken, whatever its own run's state."""
+        world, outer = bucket.world, bucket.run({"a": 3})
+        inner = bucket.run({})
+        text = f"{bucket.root}/0/{outer.id}/artifacts/deep/{inner.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, inner.id)
+        world.cycle()
+        world.delete(outer)
+        world.cycle()
+
+        assert world.items(outer) == []
+        assert (world.kept_because(outer) or "").startswith(Kept.LIVE_CLAIM.value)
 
     def test_keys_differ_by_case_and_form(self, bucket: BucketWorld) -> None:
         """Another case, or another Unicode form, is another key: it protects nothing here."""
@@ -284,6 +358,7 @@ class TestClaims:
         assert [item.held for item in world.items(run)] == [Held.IN_PLACE]
 
 
+@on_s3
 class TestPlaces:
     """Where nothing may be taken."""
 
@@ -312,7 +387,7 @@ class TestPlaces:
     ) -> None:
         """Bucket, root, experiment, another bucket, our own and what is unclear: all stays."""
         world, run = bucket.world, bucket.run({"a": 30})
-        text = uri.format(root=bucket.root, bucket=bucket.objects.bucket, id=run.id)
+        text = uri.format(root=bucket.root, bucket=bucket.bucket, id=run.id)
         world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, run.id)
         bucket.objects.put(f"team/mlflow2/0/{run.id}/artifacts/a", b"1")
         before = bucket.objects.read()
@@ -358,6 +433,25 @@ class TestFullCycle:
         world.advance(days=8)
         world.cycle()
         assert set(bucket.files()) == {f"0/{run.id}/artifacts/a", "notes/readme"}
+
+    def test_orphan_in_an_experiments_own_place_is_found(self, bucket: BucketWorld) -> None:
+        """Where an experiment was given a place in the bucket, its runs are looked for there."""
+        world = bucket.world
+        world.db.experiment("5", f"{bucket.root}/mine/place/")
+        live = bucket.run({}, experiment="5")
+        text = f"{bucket.root}/mine/place/{live.id}/artifacts"
+        world.db.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", text, live.id)
+        lost, copied = "e" * 32, "f" * 32
+        bucket.put(f"mine/place/{live.id}/artifacts/a", 300)
+        bucket.put(f"mine/place/{lost}/artifacts/a", 4)
+        bucket.put(f"backup/{copied}/artifacts/a", 4)  # no experiment lies there
+        world.workplace.adopt(bucket.root, alone=True)
+        world.sweep()
+        world.advance(hours=5)
+
+        assert [item.place.inside for item in world.plan().take] == [
+            ("mine", "place", lost, "artifacts")
+        ]
 
     def test_what_is_held_in_place_is_not_taken_twice(self, bucket: BucketWorld) -> None:
         """A full cycle finds the objects of what is held, and says that they wait."""
@@ -408,16 +502,17 @@ class TestFullCycle:
         world.cycle()
 
         assert world.states(run) == [ItemState.QUARANTINED]
-        assert "NoSuchBucket" in str(world.ledger.roots()[bucket.root].problem)
+        assert "unreachable" in str(world.ledger.roots()[bucket.root].problem)
         bucket.objects.bring_back()
         world.cycle()
         assert bucket.files(run) == {}
 
 
+@on_s3
 class TestSeveralRoots:
     """Local directories and buckets beside one another."""
 
-    def test_each_run_goes_where_it_lies(self, tmp_path: Path, objects: S3Objects) -> None:
+    def test_each_run_goes_where_it_lies(self, tmp_path: Path, objects: Objects) -> None:
         """A run on the disk goes to the trash there, one in a bucket is held in place."""
         local = tmp_path / "home" / "mlartifacts"
         root = f"{objects.uri}/x"
@@ -446,7 +541,7 @@ class TestSeveralRoots:
         assert world.bytes_in_trash() == 0
         world.close()
 
-    def test_root_inside_another_is_its_own(self, tmp_path: Path, objects: S3Objects) -> None:
+    def test_root_inside_another_is_its_own(self, tmp_path: Path, objects: Objects) -> None:
         """What the inner root holds is not the outer one's, and nothing around it is taken."""
         outer, inner = f"{objects.uri}/x", f"{objects.uri}/x/0/{'a' * 32}/artifacts/inner"
         bucket = BucketWorld.make(
@@ -464,3 +559,113 @@ class TestSeveralRoots:
         found = {root.root: root for root in world.plan().roots}
         assert (found[outer].total.files, found[inner].total.files) == (0, 1)
         world.close()
+
+
+class TestVersions:
+    """A bucket that keeps versions of what is deleted."""
+
+    @pytest.fixture
+    def kept(
+        self, tmp_path: Path, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[BucketWorld]:
+        """A world in a bucket that keeps versions."""
+        use_s3(s3_server.endpoint, monkeypatch)
+        objects = S3Objects(s3_server, s3_server.bucket(versioned=True))
+        made = BucketWorld.make(tmp_path / "home", objects)
+        made.world.cycle()
+        yield made
+        made.world.close()
+
+    @staticmethod
+    def versions(bucket: BucketWorld, run: Run) -> int:
+        """Count the versions of what lay in a run's place."""
+        assert isinstance(bucket.objects, S3Objects)
+        told = bucket.objects.server.client.list_object_versions(
+            Bucket=bucket.bucket, Prefix=f"{bucket.prefix}/0/{run.id}/"
+        )
+        return len(told.get("Versions", ()))
+
+    def test_says_that_nothing_is_freed(self, kept: BucketWorld) -> None:
+        """What was purged is out of sight, counts no freed bytes, and the line says why."""
+        world, run = kept.world, kept.run({"a": 30})
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert kept.files(run) == {}
+        assert self.versions(kept, run) == 1
+        assert world.states(run) == [ItemState.PURGED]
+        assert world.ledger.items.freed() == Size()
+        assert "the bucket keeps versions" in sentence_of(world.last(EventKind.PURGED))
+
+    def test_can_be_purged_whole(self, kept: BucketWorld) -> None:
+        """With `--purge-versions` every version goes, and its bytes are freed."""
+        kept.world.restart(purge_versions=True)
+        world, run = kept.world, kept.run({"a": 30})
+        kept.put(f"0/{run.id}/artifacts/a", 40)
+        world.cycle()
+        world.delete(run)
+        world.cycle()
+        world.purge_by_hand(run)
+
+        assert self.versions(kept, run) == 0
+        assert world.ledger.items.freed().bytes == 70
+
+
+@on_s3
+class TestUnfinishedUploads:
+    """Parts of files that nobody will finish, which no listing shows."""
+
+    @staticmethod
+    def begin(bucket: BucketWorld, inside: str) -> None:
+        """Begin an upload in parts, as a client does that is killed then."""
+        assert isinstance(bucket.objects, S3Objects)
+        where = {"Bucket": bucket.bucket, "Key": f"{bucket.prefix}/{inside}"}
+        client = bucket.objects.server.client
+        begun = client.create_multipart_upload(**where)
+        client.upload_part(**where, UploadId=begun["UploadId"], PartNumber=1, Body=b"x" * 100)
+
+    @staticmethod
+    def left(bucket: BucketWorld) -> set[str]:
+        """Name what is begun still."""
+        assert isinstance(bucket.objects, S3Objects)
+        told = bucket.objects.server.client.list_multipart_uploads(Bucket=bucket.bucket)
+        return {one["Key"].removeprefix(f"{bucket.prefix}/") for one in told.get("Uploads", ())}
+
+    def test_are_given_up_where_nobody_live_may_finish_them(self, bucket: BucketWorld) -> None:
+        """Of a deleted run and of nobody; not of an active one, nor where a version points."""
+        world = bucket.world
+        live, gone = bucket.run({"a": 30}), bucket.run({"a": 3})
+        world.cycle()
+        world.register(f"{bucket.root}/0/shared")
+        keys = {name: f"0/{name}/artifacts/big" for name in (live.id, gone.id, "f" * 32)}
+        for key in (*keys.values(), "0/shared/big", "notes/big"):
+            self.begin(bucket, key)
+        world.delete(gone)
+        world.cycle()
+        world.sweep()
+        assert len(self.left(bucket)) == 5  # the root is not adopted
+        world.workplace.adopt(bucket.root, alone=True)
+
+        (root,) = world.plan().roots
+        assert root.unfinished == Size(3, 300)
+        assert len(self.left(bucket)) == 5
+        world.sweep()
+
+        assert self.left(bucket) == {keys[live.id], "0/shared/big"}
+        told = sentence_of(world.last(EventKind.GIVEN_UP))
+        assert told == f"gave up 3 unfinished uploads under {bucket.root}: 300 B freed"
+
+    def test_wait_until_they_are_old(self, bucket: BucketWorld) -> None:
+        """What was begun less than three days ago may be going on."""
+        world = bucket.world
+        world.workplace.adopt(bucket.root, alone=True)
+        begun_s = world.clock.wall_s
+        what = Unfinished("0/x/big", "id", begun_s, 100)
+        world.advance(days=2)
+        for _ in range(2):
+            world.faults.answers["unfinished"] = lambda: iter([what])
+            (root,) = world.plan().roots
+            assert root.unfinished.files == (world.clock.wall_s - begun_s >= 3 * 86_400)
+            world.advance(days=1)

@@ -106,7 +106,8 @@ def _outcome(item: Item, result: Purged | Exception, outcomes: Outcomes) -> Item
     if result.complete:
         done = replace(item, state=ItemState.PURGED, error=None)
         freed = ledger.items.freed_of(item.id)  # with what earlier attempts freed
-        outcomes.add(done, event_of(EventKind.PURGED, done, outcomes.tools, size=freed))
+        why_not = result.unfreed or ""
+        outcomes.add(done, event_of(EventKind.PURGED, done, outcomes.tools, why_not, freed))
         return done
     if not result.failures:
         return item  # told to stop in the middle: it goes on in the next cycle

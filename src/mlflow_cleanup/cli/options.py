@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,14 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
+
+
+class RootPath(click.Path):
+    """A directory or a place in an object store; several in a variable are listed as in PATH."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split what a variable holds, but not after the scheme of a URI."""
+        return [part for part in re.split(f"{re.escape(os.pathsep)}(?!//)", rv) if part]
 
 
 def setting(flag: str, **how: Any) -> Callable[[F], F]:  # noqa: ANN401 - click's own arguments
@@ -99,7 +108,7 @@ _PLACES = (
     setting(
         "--artifact-root",
         multiple=True,
-        type=click.Path(),
+        type=RootPath(),
         help="A further place under which artifacts may lie, a directory or for example "
         "s3://bucket/prefix; can be given several times.",
     ),
@@ -109,6 +118,13 @@ _UNKNOWN_SCHEMA = setting(
     "--allow-unknown-schema",
     is_flag=True,
     help="Act on a database of an MLflow version that is not known here.",
+)
+
+_VERSIONS = setting(
+    "--purge-versions",
+    is_flag=True,
+    help="Where a bucket keeps versions, purge all of them with an object; without it their bytes "
+    "stay until a lifecycle rule removes them.",
 )
 
 _AT_ONCE_UNLESS = setting(
@@ -159,6 +175,7 @@ _POLICY = (
         help="… and at least this many.",
     ),
     _UNKNOWN_SCHEMA,
+    _VERSIONS,
 )
 
 _SCHEDULE = (
@@ -226,6 +243,7 @@ KEYS = frozenset(
         "most_share",
         "full_cycle",
         "purge_metadata",
+        "purge_versions",
         "checkpoint_pattern",
     ]
 )
@@ -250,7 +268,7 @@ connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
 policy = _apply(_POLICY)
 schedule = _apply((*_SCHEDULE, *_TERMS))
 terms = _apply((*_TERMS, _AT_ONCE))
-for_good = _apply((_AT_ONCE_UNLESS, _UNKNOWN_SCHEMA))
+for_good = _apply((_AT_ONCE_UNLESS, _UNKNOWN_SCHEMA, _VERSIONS))
 """The policy of `gc`, which removes at once unless told otherwise."""
 
 
@@ -278,6 +296,7 @@ def settings_of(
         use_file_events=given.get("file_events", True),
         registry=database_of(found.registry, here) if found.registry else None,
         purge_metadata=given.get("purge_metadata", False),
+        purge_versions=given.get("purge_versions", False),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
             cascade_models="models" in (given.get("cascade") or ()),

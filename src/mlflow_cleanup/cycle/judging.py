@@ -12,7 +12,7 @@ from mlflow_cleanup.ledger.items import HELD, OPEN
 from mlflow_cleanup.model.collected import Collected, Fate
 from mlflow_cleanup.model.deleted import Deleted
 from mlflow_cleanup.model.entity import Entity, EntityKind
-from mlflow_cleanup.model.item import Item
+from mlflow_cleanup.model.item import Held, Item
 from mlflow_cleanup.model.location import scheme_of
 from mlflow_cleanup.model.moment import from_ms
 from mlflow_cleanup.model.plan import Judged
@@ -132,7 +132,8 @@ class Trashed:
         if (item := self.items.get(target.id)) is not None:
             if item.error:
                 return Collected(target, Fate.FAILED, item.error)
-            return Collected(target, Fate.HELD, f"its files are in the trash, as item {item.id}")
+            where = "held in place" if item.held is Held.IN_PLACE else "in the trash"
+            return Collected(target, Fate.HELD, f"its files are {where}, as item {item.id}")
         for judged in one.places if self.around else ():
             for path in _above(judged.place.path):
                 if path in self.around:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mlflow_cleanup.cycle.candidates import still_at_work, vanished
 from mlflow_cleanup.cycle.sight import Sight
+from mlflow_cleanup.cycle.uploads import forgotten
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
 from mlflow_cleanup.decide.sweep import Spot, View, make_sweep_plan
 from mlflow_cleanup.errors import CleanupError, StoreUnreachable
@@ -121,6 +122,7 @@ def see(
         held=frozenset((one.root, one.inside) for one in held_in_place(workplace)),
         backlog=workplace.ledger.known.ids(RunState.BACKLOG) if leaves_backlog else frozenset(),
         problems=_problems(inventories, snapshot),
+        unfinished=forgotten(workplace, sight.ground, now),
     )
     return view, snapshot.identity
 

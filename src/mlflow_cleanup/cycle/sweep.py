@@ -13,6 +13,7 @@ from mlflow_cleanup.cycle.candidates import still_at_work
 from mlflow_cleanup.cycle.caution import cautious
 from mlflow_cleanup.cycle.survey import list_roots, survey
 from mlflow_cleanup.cycle.turn import Cycle
+from mlflow_cleanup.cycle.uploads import give_up_forgotten
 from mlflow_cleanup.cycle.workplace import Workplace
 from mlflow_cleanup.decide.margins import FAILURES_IN_A_ROW, PLAN_GOOD_FOR
 from mlflow_cleanup.errors import (
@@ -96,6 +97,7 @@ def carry_out(
     except CleanupError as error:
         raise PlanBrokenOff(plan.id, len(steps), len(plan.steps), _why(error)) from error
     if keep_going():
+        give_up_forgotten(workplace, tools.now, keep_going)
         ledger.plans.end(plan.stamp)
         ledger.brakes.settle()
     return steps

@@ -16,12 +16,13 @@ from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
 from mlflow_cleanup.model.location import Location
 from mlflow_cleanup.model.moment import Moment
+from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.verdict import Garbage
 
 
 def find_late_writes(workplace: Workplace, sight: Sight) -> None:
     """Find places that were dealt with and have files again: their runs are orphaned once more."""
-    ledger = workplace.ledger
+    ledger, pauses = workplace.ledger, workplace.pauses
     since_s = sight.now.aged_s - LATE_WRITES_WATCHED.total_seconds()
     gone = ledger.known.ids(RunState.GONE)
     again = set()
@@ -29,6 +30,8 @@ def find_late_writes(workplace: Workplace, sight: Sight) -> None:
         is_away = item.held is not Held.IN_PLACE or item.state is not ItemState.QUARANTINED
         if not is_away or item.entity.id not in gone or item.location.root in sight.unreachable:
             continue
+        if is_object(item.location.root) and not pauses.is_over(item.id, sight.now.aged_s):
+            continue  # each look is a request, which costs
         try:
             if workplace.store_of(item.location.root).exists(item.location):
                 again.add(item.entity.id)
@@ -75,22 +78,25 @@ def report_backlog(workplace: Workplace, sight: Sight) -> None:
     backlog = ledger.known.in_state(RunState.BACKLOG)
     if not backlog or ledger.fact("backlog") is not None:
         return
-    total, count = Size(), 0
+    total, count, sizes = Size(), 0, workplace.backlog_sizes
     for candidate in candidates.of(backlog, sight, workplace):
         if not isinstance(sight.judge(candidate), Garbage) or not isinstance(
             candidate.place, Location
         ):
             continue
-        size = _size_of(workplace, candidate.place)
-        if not workplace.unhurried():
-            return  # something more urgent; the next upkeep counts again
-        if size is not None and size.files:
+        if candidate.place not in sizes:
+            size = _size_of(workplace, candidate.place)
+            if not workplace.unhurried():
+                return  # something more urgent; the next upkeep goes on
+            sizes[candidate.place] = size
+        if (size := sizes[candidate.place]) is not None and size.files:
             total, count = total + size, count + 1
     event = Event(EventKind.BACKLOG, sight.now.at, detail=str(count), size=total)
     told = {"runs": count, "files": total.files, "bytes": total.bytes}
     with ledger.transaction():
         ledger.set_fact("backlog", json.dumps(told))
         ledger.history.add([event] if count else [])
+    sizes.clear()
     if count:
         workplace.tell(event)
 

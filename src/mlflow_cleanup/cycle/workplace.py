@@ -14,6 +14,7 @@ from mlflow_cleanup.backends.base import Probe
 from mlflow_cleanup.backends.files import file_id
 from mlflow_cleanup.backends.opening import is_there
 from mlflow_cleanup.config import Settings
+from mlflow_cleanup.cycle.pauses import Pauses
 from mlflow_cleanup.errors import (
     CleanupError,
     ForeignOwner,
@@ -30,7 +31,8 @@ from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
-from mlflow_cleanup.model.location import RESERVED, Whereabouts
+from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import RESERVED, Location, Whereabouts
 from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.snapshot import BackendIdentity
 from mlflow_cleanup.observe.places import (
@@ -84,6 +86,10 @@ class Workplace:
     still_ours: Callable[[], None] = lambda: None
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
+    pauses: Pauses = field(init=False, default_factory=Pauses)
+    """Before something is looked at again that costs a request."""
+    backlog_sizes: dict[Location, Size | None] = field(init=False, default_factory=dict)
+    """What was measured of the backlog so far."""
     probe: Probe = field(init=False)
     _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
     """By which experiments the marker of each root recognises the database."""
@@ -174,6 +180,7 @@ class Workplace:
                 tokens=self.ledger.tokens(),
                 wait=self.stop.wait,
                 listers=self.listers,
+                purges_versions=self.settings.purge_versions,
             )
             self._require_no_twin(store)
             self._stores[root] = store

@@ -44,7 +44,8 @@ class View:
     `awake_s`; `released` are ids of what an operator restored by hand, `backlog` of what had been
     deleted before the first start, where that is to be left alone as well; `held` are the places of
     items that are held in place; `models` the places of versions' copies that hold a model by
-    itself; `problems` say why nothing under a root may count as unclaimed.
+    itself; `problems` say why nothing under a root may count as unclaimed; `unfinished` counts the
+    uploads under each root that nobody will finish.
     """
 
     ground: Ground
@@ -60,6 +61,7 @@ class View:
     unlisted: Mapping[Spot, Place] = field(default_factory=dict)
     models: frozenset[Spot] = frozenset()
     problems: Mapping[str, str] = field(default_factory=dict)
+    unfinished: Mapping[str, Size] = field(default_factory=dict)
 
 
 def make_sweep_plan(
@@ -236,6 +238,7 @@ def _summary(
         _foreign(inventory, view),
         inventory.unseen,
         view.problems.get(inventory.root),
+        view.unfinished.get(inventory.root, Size()),
     )
 
 

@@ -36,6 +36,7 @@ class EventKind(str, Enum):
     ADOPTED = "adopted"
     MOVED = "moved"
     IGNORED = "ignored"
+    GIVEN_UP = "given up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class RootSummary:
-    """One artifact root in a full cycle. `problem`: why nothing in it was judged unclaimed."""
+    """One artifact root in a full cycle. `problem`: why nothing in it was judged unclaimed.
+
+    `unfinished` are uploads that nobody will finish, their number and bytes.
+    """
 
     root: str
     total: Size = field(default_factory=Size)
@@ -108,6 +111,7 @@ class RootSummary:
     foreign: Mapping[str, Size] = field(default_factory=dict)
     unseen: tuple[Unseen, ...] = ()
     problem: str | None = None
+    unfinished: Size = field(default_factory=Size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ def _quarantined(event: Event) -> str:
     return f"{what}: {amount(event.size)} {moved}{until}. To get them back: {_way_back(event)}"
 
 
+def _bytes_of(event: Event) -> str:
+    return size_text(event.size.bytes if event.size else 0)
+
+
 def _way_back(event: Event) -> str:
     """Say how to undo it: MLflow itself restores runs only, and a version's name is any text."""
     entity = event.entity
@@ -46,6 +50,13 @@ def _way_back(event: Event) -> str:
         return f"`mlflow-cleanup restore {event.item_id}`"
     by_hand = f"`mlflow-cleanup restore {entity.id}`"
     return f"Restore in MLflow, or {by_hand}" if entity.kind is EntityKind.RUN else by_hand
+
+
+def _purged(event: Event) -> str:
+    """Say what was freed; the detail is where it was held, or why its bytes are not freed."""
+    is_freed = event.detail in ("", *(held.value for held in Held))
+    why_not = "" if is_freed else f"; {event.detail}"
+    return f"{_subject(event)}: purged, {amount(event.size)} freed{why_not}"
 
 
 def _lost(event: Event) -> str:
@@ -88,7 +99,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
     EventKind.EMPTY: lambda event: f"{_subject(event)} left MLflow: it had no artifacts",
     EventKind.RESTORED: lambda event: f"{_subject(event)}: its files are back at {event.detail}",
     EventKind.CONFLICT: lambda event: f"{_subject(event)}: restored in part; {event.detail}",
-    EventKind.PURGED: lambda event: f"{_subject(event)}: purged, {amount(event.size)} freed",
+    EventKind.PURGED: _purged,
     EventKind.LOST: _lost,
     EventKind.KEPT: lambda event: (
         f"{_subject(event)} left MLflow, its files are kept: {event.detail}"
@@ -106,6 +117,7 @@ _SENTENCES: dict[EventKind, Callable[[Event], str]] = {
         f"{_subject(event)}: a move that was interrupted is finished"
     ),
     EventKind.MOVED: lambda event: f"the artifact root {event.detail}; its trash came along",
+    EventKind.GIVEN_UP: lambda event: f"gave up {event.detail}: {_bytes_of(event)} freed",
     EventKind.IGNORED: lambda event: f"{event.detail} could not be read and will not be done",
     EventKind.ADOPTED: lambda event: f"artifact root {event.detail} now belongs to this database",
 }

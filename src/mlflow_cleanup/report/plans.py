@@ -12,6 +12,7 @@ from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.model.location import Location, scheme_of
+from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.plan import (
     Judged,
     Refusal,
@@ -28,9 +29,9 @@ from mlflow_cleanup.report.text import counted, minute, printable, size_text, ta
 FORMAT = 1
 _LARGEST = 10
 _IN_WORDS = {
-    StepResult.QUARANTINED: "moved to the trash",
-    StepResult.PURGED: "removed for good",
-    StepResult.REMOVED: "empty removed",
+    StepResult.QUARANTINED.value: "moved to the trash",
+    StepResult.PURGED.value: "removed for good",
+    StepResult.REMOVED.value: "empty removed",
 }
 _TOLD_EACH = (StepResult.FAILED, StepResult.SKIPPED, StepResult.NOT_OURS)
 _COLUMNS = ["what", "size", "deleted"]
@@ -103,7 +104,7 @@ def plan_text(plan: SweepPlan, *, everything: bool = False, for_good: bool = Fal
     """Lay out a plan for a terminal: what goes, what stays and why, what was not seen."""
     parts = [
         _head(plan),
-        _by_reason("Would be removed for good" if for_good else "Would go to the trash", plan.take),
+        *_would_go(plan.take, for_good=for_good),
         _largest(plan.take, everything=everything),
         f"{len(plan.empty)} empty directories would be removed." if plan.empty else "",
         _by_reason("Stays, and why", plan.keep),
@@ -130,9 +131,14 @@ def steps_values(plan: SweepPlan, steps: Sequence[Step]) -> dict[str, Any]:
         "counts": {
             result.value: sum(step.result is result for step in steps) for result in StepResult
         },
+        "held_in_place": sum(map(_is_held_in_place, steps)),
         "bytes": sum(step.size.bytes for step in steps if step.size),
         "left": len(plan.take) + len(plan.empty) - len(steps),
     }
+
+
+def _is_held_in_place(step: Step) -> bool:
+    return step.result is StepResult.QUARANTINED and is_object(step.judged.place.root)
 
 
 def in_short(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def steps_text(values: Mapping[str, Any]) -> str:
     if values["left"]:
         lines.append(f"  {values['left']} step(s) are left: carry the plan out again to go on")
     if values["counts"][StepResult.QUARANTINED.value]:
-        lines.append("  what is in the trash, and until when: `mlflow-cleanup trash list`")
+        lines.append("  what can be restored, and until when: `mlflow-cleanup trash list`")
     return "\n".join(map(printable, lines))
 
 
@@ -173,11 +179,10 @@ def steps_summary(plan: SweepPlan, steps: Sequence[Step]) -> str:
 
 
 def _counts_text(values: Mapping[str, Any]) -> str:
-    counts = [
-        f"{count} {_IN_WORDS.get(StepResult(name), name)}"
-        for name, count in values["counts"].items()
-        if count
-    ]
+    there = values.get("held_in_place", 0)
+    told = {**values["counts"], "held in place": there}
+    told[StepResult.QUARANTINED.value] -= there
+    counts = [f"{count} {_IN_WORDS.get(name, name)}" for name, count in told.items() if count]
     return f"{', '.join(counts)}; {size_text(values['bytes'])}" if counts else "nothing to reclaim"
 
 
@@ -186,6 +191,18 @@ def _head(plan: SweepPlan) -> str:
     places = counted(len(plan.take), "place")
     what = f"{places}, {size_text(total)}" if plan.take else "nothing to reclaim"
     return printable(f"Plan {plan.id} for {plan.database}, {minute(plan.made_at)}: {what}.")
+
+
+def _would_go(take: Sequence[Judged], *, for_good: bool) -> list[str]:
+    """Sum up what goes, and where to: in an object store nothing is moved."""
+    if for_good:
+        return [_by_reason("Would be removed for good", take)]
+    there = [item for item in take if is_object(item.place.root)]
+    moving = [item for item in take if not is_object(item.place.root)]
+    return [
+        _by_reason("Would go to the trash", moving),
+        _by_reason("Would be held in place until it is purged", there),
+    ]
 
 
 def _by_reason(head: str, judged: Iterable[Judged]) -> str:
@@ -256,6 +273,9 @@ def _root_text(root: RootSummary) -> str:
     ]
     if len(foreign) > _LARGEST:
         lines.append(f"  and {len(foreign) - _LARGEST} more foreign directories")
+    if root.unfinished.files:
+        uploads = counted(root.unfinished.files, "unfinished upload")
+        lines.append(f"  {uploads}, {size_text(root.unfinished.bytes)}, given up with the plan")
     lines += [f"  not seen: {one.path}: {one.why}" for one in root.unseen[:_LARGEST]]
     if root.problem:
         lines.append(f"  nothing here counts as unclaimed: {root.problem}")
@@ -351,4 +371,5 @@ def _root_values(root: RootSummary) -> dict[str, Any]:
         },
         "unseen": [{"path": one.path, "why": one.why} for one in root.unseen],
         "problem": root.problem,
+        "unfinished": {"files": root.unfinished.files, "bytes": root.unfinished.bytes},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
@@ -38,11 +38,25 @@ class Purged:
     """The outcome of a purge: what was really freed, and what would not go.
 
     `complete` means that nothing is left, verified by looking; `failures` are paths with reasons.
+    `unfreed` says why the bytes of what is gone are not freed, where they are not.
     """
 
     freed: Size
     complete: bool
     failures: tuple[str, ...] = field(default=())
+    unfreed: str | None = None
+
+
+class Unfinished(NamedTuple):
+    """Something that was begun to be written and is neither finished nor given up.
+
+    `begun_at` is in Unix seconds; `bytes` is what giving it up frees, `id` the store's own name.
+    """
+
+    path: str
+    id: str
+    begun_at: float
+    bytes: int
 
 
 class ArtifactStore(Protocol):
@@ -158,4 +172,19 @@ class ArtifactStore(Protocol):
         The second is the inode's (on Windows a file's beginning): copying sets modification times
         back, but not this one.
         """
+        ...
+
+    def keeps_versions(self) -> bool:
+        """Tell whether what is removed is kept as a version, so that nothing is freed by that."""
+        ...
+
+    def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:
+        """Yield what was begun to be written under the root and never finished, however old.
+
+        Nothing in a store that has no such thing, or that cannot tell.
+        """
+        ...
+
+    def give_up(self, unfinished: Unfinished) -> bool:
+        """Remove something unfinished for good; False when it is not there any more."""
         ...

@@ -19,15 +19,24 @@ def open_store(  # noqa: PLR0913 - what a store must know is given, never asked 
     tokens: AbstractSet[str] = frozenset(),
     wait: Callable[[float], object],
     listers: int = 0,
+    purges_versions: bool = False,
 ) -> ArtifactStore:
     """Open the store of an artifact root; nothing is asked of it yet.
 
     `owner` is what its marker must say, with one of `tokens`; `is_marked` whether a marker was
     written there before, so that its absence means the root cannot be seen. `wait` pauses between
-    attempts. `listers` are processes that help to list a large local root.
+    attempts. `listers` are processes that help to list a large local root; `purges_versions` lets
+    a purge remove what a bucket keeps as versions, too.
     """
     if is_object_root(root):
         from mlflow_cleanup.stores.objects.opening import open_objects
 
-        return open_objects(root, owner, is_marked=is_marked, tokens=tokens, wait=wait)
+        return open_objects(
+            root,
+            owner,
+            is_marked=is_marked,
+            tokens=tokens,
+            wait=wait,
+            purges_versions=purges_versions,
+        )
     return LocalStore(root, owner, is_marked=is_marked, tokens=tokens, wait=wait, listers=listers)

@@ -199,6 +199,35 @@ def test_a_root_with_a_space_in_the_environment_is_one_root(
     assert read(beside).roots[:2] == ("/my data", "/other")
 
 
+def test_roots_in_object_stores_are_named_in_every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URI is one root, beside others too, though a colon separates directories in a variable."""
+    listed = ["s3://bucket/x", "/a", "wasbs://c@acct.blob.core.windows.net/y", "gs://bucket"]
+    monkeypatch.setenv("MLFLOW_CLEANUP_ARTIFACT_ROOT", os.pathsep.join(listed))
+    assert read(beside).roots[:4] == tuple(listed)
+
+    named = read(beside, "--artifact-root", "s3a://bucket/z/", "--artifact-root=/b")
+    assert named.roots[:2] == ("s3://bucket/z", "/b")
+    destined = read(beside, "--artifacts-destination", "abfss://c@acct.dfs.core.windows.net/y/")
+    assert destined.artifacts_destination == listed[2]
+    assert listed[2] in destined.roots
+    assert read(beside, file='artifact-root = ["gs://bucket/f"]\n').roots[:4] == tuple(listed)
+
+
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("hdfs://host/x", "of the kind hdfs: are left alone"),
+        ("mlflow-artifacts:/x", "names no storage"),
+        ("s3://host:9000/bucket", "no plain place in an object store"),
+        ("S3://bucket/x", "no plain place in an object store"),
+    ],
+)
+def test_a_root_that_cannot_be_one_is_wrong_usage(root: str, why: str) -> None:
+    """What an operator names is never left out silently."""
+    with pytest.raises(BadUsage, match=why):
+        read(beside, "--artifact-root", root)
+
+
 def test_a_root_given_as_text_in_the_file_is_not_read_letter_by_letter() -> None:
     """A single text instead of a list is wrong usage, not the directory `/` and some more."""
     with pytest.raises(click.UsageError) as told:

@@ -275,6 +275,8 @@ def test_no_text_leads_out_of_the_root(home: Path, pieces: list[str]) -> None:
         ("Windows", "C:/ART", "c:/art", True),
         ("Linux", "/Art", "/art", False),
         ("Linux", "/é", "/e\u0301", False),
+        ("Darwin", "s3://bucket/A", "s3://bucket/a", False),
+        ("Windows", "s3://bucket/é", "s3://bucket/e\u0301", False),
         ("FreeBSD", "/Art", "/art", False),
     ],
 )
@@ -285,6 +287,70 @@ def test_spellings_are_folded_as_the_system_does(
     fold = fold_for(system)
 
     assert (fold(one) == fold(other)) is is_same
+
+
+def test_a_place_in_a_bucket_is_found_under_the_innermost_root() -> None:
+    """Whatever it is called by, a bucket has one name; keys are exact."""
+    outer, inner = "s3a://bucket/x/", "s3://bucket/x/y"
+    found = Places([outer, inner, "/art"], Whereabouts("/home", "s3://bucket/x"))
+
+    assert found.locate("s3://bucket/x/1/a") == Location("s3://bucket/x", ("1", "a"))
+    assert found.locate("s3a://bucket/x/y/1/") == Location("s3://bucket/x/y", ("1",))
+    assert found.locate("mlflow-artifacts:/1") == Location("s3://bucket/x", ("1",))
+    assert found.locate("s3://bucket/x//1") == Location("s3://bucket/x", ("", "1"))
+    assert found.locate("/art/1") == Location("/art", ("1",))
+    for outside in ("s3://bucket", "s3://bucket/X/1", "s3://bucket/xx/1", "gs://bucket/x/1"):
+        assert why(found.locate(outside)) is Misread.OUTSIDE_ROOTS
+    for root in ("s3://bucket/x", "s3://bucket/x/y/"):
+        assert why(found.locate(root)) is Misread.OUTSIDE_ROOTS
+        assert found.holder(root) == (root.rstrip("/"), ())
+
+
+def test_one_container_is_one_root_by_each_of_azures_names() -> None:
+    """Blob and Data Lake names, with and without TLS, are the same bytes."""
+    name, home = "c@acct.blob.core.windows.net", "wasbs://c@acct.blob.core.windows.net"
+    for root in (f"wasb://{name}/x/", f"abfs://{name.replace('blob', 'dfs')}/x"):
+        found = Places([root], Whereabouts("/home", None))
+        for text in (f"wasbs://{name}/x/1", f"abfss://{name.replace('blob', 'dfs')}/x/1/"):
+            assert found.locate(text) == Location(f"{home}/x", ("1",))
+
+
+@pytest.mark.parametrize(
+    ("root", "text", "meant"),
+    [
+        ("s3://bucket/x", "gs://bucket/x/1", "s3://bucket/x/1"),
+        ("gs://bucket/x", "s3://bucket/x/1", "gs://bucket/x/1"),
+        ("s3://bucket/x", "r2://bucket@host/x/1", "s3://bucket/x/1"),
+        (
+            "wasbs://c@one.blob.core.windows.net/x",
+            "wasbs://c@two.blob.core.windows.net/x/1",
+            "wasbs://c@one.blob.core.windows.net/x/1",
+        ),
+    ],
+)
+def test_a_claim_on_a_bucket_of_the_same_name_may_be_one_on_ours(
+    root: str, text: str, meant: str
+) -> None:
+    """Endpoints and connection strings decide where a name leads, and may be others' than ours."""
+    found = Places([root], Whereabouts("/home", None))
+
+    assert meant in found.claimed(text)
+    assert f"{meant}/artifacts" in found.claimed(f"{text}/artifacts/")
+    assert f"{meant}/1/artifacts" in found.claimed(f"{text}/1/artifacts")
+    assert set(found.bases(text)) <= {text, meant}
+
+
+def test_no_file_is_looked_at_for_a_bucket(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that is called like a URI, with a link in it, means nothing."""
+    monkeypatch.chdir(home)
+    (home / "s3:" / "bucket" / "x").mkdir(parents=True)
+    (home / "s3:" / "bucket" / "x" / "1").symlink_to(home / "art", target_is_directory=True)
+    found = Places(["s3://bucket/x"], Whereabouts(str(home), None))
+
+    assert found.locate("s3://bucket/x/1/a") == Location("s3://bucket/x", ("1", "a"))
+    assert found.claimed("s3://bucket/x/1/a") == ("s3://bucket/x/1/a",)
+    assert list(found.linked_runs("s3://bucket/x")) == []
+    assert not found.links_moved()
 
 
 def test_relative_paths_are_made_absolute(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

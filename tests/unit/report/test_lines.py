@@ -40,6 +40,7 @@ def event(kind: EventKind, **more: object) -> Event:
         (event(EventKind.RESTORED, detail="/art/0"), ["run abc", "back at /art/0"]),
         (event(EventKind.CONFLICT, detail="1 file"), ["run abc", "in part", "1 file"]),
         (event(EventKind.PURGED), ["run abc", "purged", "3 files (1.2 MB) freed"]),
+        (event(EventKind.PURGED, detail="versions hold it"), ["purged", "; versions hold it"]),
         (event(EventKind.LOST, detail="half"), ["WARNING", "run abc", "half"]),
         (event(EventKind.KEPT, detail="pinned"), ["run abc", "kept", "pinned"]),
         (event(EventKind.FAILED, detail="busy"), ["FAILED", "run abc", "busy", "again"]),

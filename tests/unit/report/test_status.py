@@ -70,9 +70,11 @@ def test_a_new_ledger_has_an_empty_status(tmp_path: Path, ledger: Ledger) -> Non
         "roots": [],
         "known_active_runs": 0,
         "kept": [],
+        "unhandled": {},
         "backlog": None,
         "items": {},
         "failed": [],
+        "held_in_place": {"count": 0, "files": 0, "bytes": 0},
         "freed": {"files": 0, "bytes": 0},
     }
     assert "not running" in status_text(values)

@@ -15,7 +15,7 @@ from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
-from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
+from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored, Unfinished
 from mlflow_cleanup.stores.local import marker, walk
 from mlflow_cleanup.stores.local.account import Removal, shown
 from mlflow_cleanup.stores.local.crew import list_together
@@ -265,6 +265,19 @@ class LocalStore:
             except FileNotFoundError:
                 return None
         return written, changed
+
+    def keeps_versions(self) -> bool:
+        """See `ArtifactStore.keeps_versions`: no directory does."""
+        return False
+
+    def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:  # noqa: ARG002 - nothing
+        """See `ArtifactStore.unfinished`: a file that is being written is a file."""
+        with self._open():
+            yield from ()
+
+    def give_up(self, unfinished: Unfinished) -> bool:  # noqa: ARG002 - likewise
+        """See `ArtifactStore.give_up`."""
+        return False
 
     @contextmanager
     def _open(self) -> Iterator[Directory]:

@@ -67,8 +67,9 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
         credential_provider=provider,
     )
     if not terms.key and not terms.signature:
-        return Bucket(store, None, "it has names that can be told only with an account's key")
-    return Bucket(store, AzureExact(address.bucket, terms))
+        why_not = "it has names that can be told only with an account's key"
+        return Bucket(store, None, why_not, endpoint=terms.endpoint)
+    return Bucket(store, AzureExact(address.bucket, terms), endpoint=terms.endpoint)
 
 
 def terms_of(address: Address, env: Mapping[str, str]) -> Terms:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
 from mlflow_cleanup.stores.objects.troubles import Told
+from mlflow_cleanup.stores.objects.versions import Archive
 
 PAGE = 1_000
 HEADS_TOGETHER = 32
@@ -68,10 +69,27 @@ def is_nameable(key: str) -> bool:
 
 
 class Bucket:
-    """A bucket as obstore sees it, helped out by `exact` where that is not all."""
+    """A bucket as obstore sees it, helped out by `exact` where that is not all.
 
-    def __init__(self, store: Any, exact: Exact | None, why_not: str = "") -> None:  # noqa: ANN401
+    `why_not_exact` says what to do where there is none. `archive` sees versions and unfinished
+    uploads; `endpoint` is a URL at which the store's clock can be read. `without_bulk` opens the
+    bucket for a server that deletes only one key at a time.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a kind of store offers is given by who opens it
+        self,
+        store: Any,  # noqa: ANN401 - one of obstore's
+        exact: Exact | None,
+        why_not: str = "",
+        *,
+        endpoint: str = "",
+        archive: Archive | None = None,
+        without_bulk: Callable[[], Any] | None = None,
+    ) -> None:
         self._store, self.exact, self.why_not_exact = store, exact, why_not
+        self.endpoint, self.archive = endpoint, archive
+        self._without_bulk = without_bulk
+        self.why_no_archive = why_not or "its versions cannot be removed in this kind of store"
 
     def pages(self, prefix: str) -> Iterator[list[Found]]:
         """List all objects whose keys begin with `prefix`, which is empty or ends with a slash.
@@ -104,6 +122,13 @@ class Bucket:
         """Delete objects; raises at the first that would not go."""
         obstore.delete(self._store, list(keys))
 
+    def do_without_bulk(self) -> bool:
+        """Delete one key with each request from now on; False where that is so already."""
+        if self._without_bulk is None:
+            return False
+        self._store, self._without_bulk = self._without_bulk(), None
+        return True
+
     async def delete_one(self, key: str) -> None:
         """Delete one object, several at once."""
         await obstore.delete_async(self._store, key)
@@ -135,9 +160,24 @@ class Bucket:
         return frozenset(key for key, is_there in zip(keys, found, strict=True) if is_there)
 
     def version_of(self, key: str) -> str | None:
-        """Return an object's version; None where the store keeps none."""
-        version: str | None = obstore.head(self._store, key)["version"]
+        """Return an object's version; None where the store keeps none, or the key has none."""
+        if not is_nameable(key):
+            return None
+        try:
+            version: str | None = obstore.head(self._store, key)["version"]
+        except FileNotFoundError:
+            return None
         return version
+
+    def keeps_versions(self, version: str | None) -> bool:
+        """Tell whether what is deleted is kept as a version, by a version of something there.
+
+        "null" is what versions are called that were written before the bucket kept any, and while
+        it keeps no new ones: then it is asked, and where it cannot be, nothing counts as freed.
+        """
+        if version == "null" and self.archive is not None:
+            return self.archive.keeps_versions()
+        return version is not None
 
     def read(self, key: str, at_most: int) -> Content | None:
         """Read a small object, no more than a byte over `at_most`; None: it is not there."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -45,9 +45,12 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
     )
     token = (lambda: None) if emulator else _token()
     if token is None:
-        return Bucket(store, None, "it has names that only google-auth can tell")
+        return _GCSBucket(
+            store, None, "it has names that can be told only with google-auth", endpoint=HOST
+        )
     exact = GCSExact(address.bucket, emulator or HOST, token)
-    return _EmulatedBucket(store, exact) if emulator else Bucket(store, exact)
+    kind = _EmulatedBucket if emulator else _GCSBucket
+    return kind(store, exact, endpoint=emulator or HOST)
 
 
 class GCSExact:
@@ -87,6 +90,14 @@ class GCSExact:
         query = urlencode({"uploadType": "media", "name": key, "ifGenerationMatch": generation})
         self.ask("POST", f"/upload/storage/v1/b/{self._bucket}/o?{query}", body)
 
+    def keeps_versions(self) -> bool:
+        """Tell whether the bucket keeps versions; no where that may not be asked."""
+        try:
+            told = self.ask("GET", f"/storage/v1/b/{self._bucket}?fields=versioning")
+        except Told:
+            return False
+        return bool(told.get("versioning", {}).get("enabled"))
+
     def ask(self, method: str, where: str, body: bytes | None = None) -> Any:  # noqa: ANN401 - JSON
         """Send a request and read its answer."""
         headers = {"Content-Type": "application/json"} if body else {}
@@ -96,7 +107,17 @@ class GCSExact:
         return json.loads(answer) if answer.strip() else {}
 
 
-class _EmulatedBucket(Bucket):
+class _GCSBucket(Bucket):
+    """Every object there has a version, also where none are kept: it has to be asked for."""
+
+    exact: GCSExact | None
+
+    def keeps_versions(self, version: str | None) -> bool:  # noqa: ARG002 - it tells nothing
+        """See `Bucket.keeps_versions`."""
+        return self.exact is not None and self.exact.keeps_versions()
+
+
+class _EmulatedBucket(_GCSBucket):
     """A bucket of an emulator, which takes nothing through the interface that obstore writes to."""
 
     exact: GCSExact
@@ -163,4 +184,9 @@ def _token() -> Token | None:
 
 
 def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    """Read a time as told, with any number of digits after the second."""
+    whole, _, rest = text.removesuffix("Z").partition(".")
+    moment = datetime.fromisoformat(whole)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp() + float(f"0.{rest.partition('+')[0] or 0}")

@@ -15,13 +15,14 @@ from mlflow_cleanup.stores.objects.store import ObjectStore
 from mlflow_cleanup.stores.objects.troubles import explain
 
 
-def open_objects(
+def open_objects(  # noqa: PLR0913 - what a store must know is given, never asked for
     root: str,
     owner: Owner,
     *,
     is_marked: bool,
     tokens: AbstractSet[str],
     wait: Callable[[float], object],
+    purges_versions: bool = False,
 ) -> ObjectStore:
     """Open a root's store; nothing is asked of it yet. Raises `StoreUnreachable`."""
     address = address_of(root)
@@ -30,7 +31,15 @@ def open_objects(
     except (BaseError, OSError, ValueError) as error:
         # Whatever is wrong with the settings: a file that is not there, a key that is none.
         raise StoreUnreachable(root, f"its settings: {explain(error).text}") from error
-    return ObjectStore(address, bucket, owner, is_marked=is_marked, tokens=tokens, wait=wait)
+    return ObjectStore(
+        address,
+        bucket,
+        owner,
+        is_marked=is_marked,
+        tokens=tokens,
+        wait=wait,
+        purges_versions=purges_versions,
+    )
 
 
 def _open_bucket(address: Address) -> Bucket:

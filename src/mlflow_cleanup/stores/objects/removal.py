@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from mlflow_cleanup.model.item import Size
 from mlflow_cleanup.stores.base import KeepGoing
-from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Found, Unnameable
-from mlflow_cleanup.stores.objects.flow import LARGEST_BATCH, MOST_TOGETHER, Gate
+from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Exact, Found, Unnameable
+from mlflow_cleanup.stores.objects.flow import MOST_TOGETHER, Gate
 from mlflow_cleanup.stores.objects.troubles import Kind, Trouble, cleaned, explain
 
 ATTEMPTS = 6
@@ -180,7 +180,10 @@ class Removal:
         try:
             self._bucket.delete(keys)
         except ERRORS as error:
-            return explain(error)
+            trouble = explain(error)
+            if trouble.kind is Kind.NO_BULK and self._bucket.do_without_bulk():
+                return self._ask(keys)
+            return trouble
         except TypeError:  # what obstore says of a list with a key that it cannot name
             return Trouble(Kind.MISSING, "it cannot be named")
         return None
@@ -193,25 +196,32 @@ class Removal:
     def _insist(self, prefix: str, account: Account) -> Size:
         """Ask once more for what a round did not move, so that each says why."""
         self._wait(LOOK_AGAIN_S)
-        if self._bucket.exact is not None:
+        if (exact := self._bucket.exact) is not None:
             for page in self._bucket.exact_pages(prefix):
-                keys = [one.key for one in page]
-                for start in range(0, len(keys), LARGEST_BATCH):
-                    reasons = self._bucket.exact.delete(keys[start : start + LARGEST_BATCH])
-                    for key, why in reasons.items():
-                        account.failures.pop(prefix, None)
-                        account.failures[key] = cleaned(why)
+                self._insist_on(exact, [one.key for one in page], account)
                 if len(account.failures) >= SHOWN or not account.keep_going():
                     break
         else:
             page = next(self._pages(prefix, account), [])
             keys = [one.key for one in page[:SHOWN] if not one.key.endswith("/")]
-            reasons = self._one_by_one(keys)
-            account.failures.update(reasons)
+            account.failures.update(self._one_by_one(keys))
         left = self._size(prefix, account)
         if left.files:
             self._explain_silence(prefix, account)
         return left
+
+    def _insist_on(self, exact: Exact, keys: list[str], account: Account) -> None:
+        try:
+            reasons = exact.delete(keys)
+        except ERRORS as error:
+            account.failed(keys, explain(error).text)
+            return
+        for key in keys:
+            account.failures.pop(key, None)  # what was said of its batch
+        account.failed(reasons, "")
+        account.failures.update(
+            {key: cleaned(why) for key, why in reasons.items() if key in account.failures}
+        )
 
     def _explain_silence(self, prefix: str, account: Account) -> None:
         """Name what is left without a reason."""

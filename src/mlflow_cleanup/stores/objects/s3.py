@@ -47,11 +47,22 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
     terms = terms_of(address, env)
     has_boto3 = find_spec("boto3") is not None
     store = _store(address, terms)
+
+    def single() -> S3Store:
+        return _store(address, terms, bulk=False)
+
     if not has_boto3:
-        return Bucket(store, None, f"it has names that only boto3 can tell: {PIP}")
+        why_not = f"it has names or versions that only boto3 can tell: {PIP}"
+        return Bucket(store, None, why_not, endpoint=_url(address, terms), without_bulk=single)
     from mlflow_cleanup.stores.objects.s3_exact import S3Exact
 
-    return Bucket(store, S3Exact(address, terms))
+    exact = S3Exact(address, terms)
+    return Bucket(store, exact, endpoint=_url(address, terms), archive=exact, without_bulk=single)
+
+
+def _url(address: Address, terms: Terms) -> str:
+    region = terms.region or "us-east-1"
+    return terms.endpoint or f"https://s3.{region}.amazonaws.com/{address.bucket}"
 
 
 def terms_of(address: Address, env: Mapping[str, str]) -> Terms:
@@ -109,13 +120,15 @@ def _section(path: Path, name: str) -> dict[str, str]:
     return dict(parser[name]) if parser.has_section(name) else {}
 
 
-def _store(address: Address, terms: Terms) -> S3Store:
+def _store(address: Address, terms: Terms, *, bulk: bool = True) -> S3Store:
     config: dict[str, Any] = {
         "bucket": address.bucket,
         "region": terms.region or "us-east-1",
         "virtual_hosted_style_request": not terms.path_style,
         **terms.credentials,
     }
+    if not bulk:
+        config["disable_bulk_delete"] = True
     if terms.endpoint:
         config["endpoint"] = terms.endpoint
     options: dict[str, Any] = {

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlflow_cleanup.stores.base import Unfinished
 from mlflow_cleanup.stores.objects.address import Address
-from mlflow_cleanup.stores.objects.bucket import Found
+from mlflow_cleanup.stores.objects.bucket import PAGE, Found
 from mlflow_cleanup.stores.objects.troubles import Kind, Told, Trouble, answered, cleaned
+from mlflow_cleanup.stores.objects.versions import Version
+from mlflow_cleanup.stores.objects.web import each
 
 if TYPE_CHECKING:
     from mlflow_cleanup.stores.objects.s3 import Terms
@@ -33,7 +36,66 @@ class S3Exact:
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """See `Exact.delete`."""
-        return self._delete([{"Key": key} for key in keys])
+        try:
+            return self._delete([{"Key": key} for key in keys])
+        except Told as error:
+            if error.trouble.kind is not Kind.NO_BULK:
+                raise
+        return each(keys, self._delete_one, together=1)
+
+    def _delete_one(self, key: str) -> None:
+        with _told():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def keeps_versions(self) -> bool:
+        """See `Archive.keeps_versions`; yes where that may not be asked."""
+        try:
+            with _told():
+                answer = self._client.get_bucket_versioning(Bucket=self._bucket)
+        except Told:
+            return True
+        return str(answer.get("Status")) == "Enabled"
+
+    def versions(self, prefix: str) -> Iterator[list[Version]]:
+        """See `Archive.versions`."""
+        for page in self._paged("list_object_versions", Prefix=prefix):
+            yield [
+                Version(one["Key"], one["VersionId"], one.get("Size", 0))
+                for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            ]
+
+    def delete_versions(self, versions: Sequence[Version]) -> dict[str, str]:
+        """See `Archive.delete_versions`."""
+        rows = [{"Key": one.key, "VersionId": one.id} for one in versions]
+        reasons: dict[str, str] = {}
+        for start in range(0, len(rows), PAGE):
+            reasons.update(self._delete(rows[start : start + PAGE]))
+        return reasons
+
+    def uploads(self, prefix: str) -> Iterator[Unfinished]:
+        """See `Archive.uploads`."""
+        for page in self._paged("list_multipart_uploads", Prefix=prefix):
+            for one in page.get("Uploads", ()):
+                key, id_ = one["Key"], one["UploadId"]
+                parts = self._paged("list_parts", Key=key, UploadId=id_)
+                try:
+                    size = sum(part["Size"] for some in parts for part in some.get("Parts", ()))
+                except Told:
+                    continue  # completed or aborted meanwhile
+                yield Unfinished(key, id_, one["Initiated"].timestamp(), size)
+
+    def abort(self, upload: Unfinished) -> bool:
+        """See `Archive.abort`."""
+        try:
+            with _told():
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=upload.path, UploadId=upload.id
+                )
+        except Told as error:
+            if error.trouble.kind is Kind.MISSING:
+                return False
+            raise
+        return True
 
     def _delete(self, objects: Sequence[dict[str, str]]) -> dict[str, str]:
         if not objects:

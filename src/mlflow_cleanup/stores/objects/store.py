@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 from mlflow_cleanup.errors import UnsafePlace
 from mlflow_cleanup.model.globs import Globs
@@ -17,14 +18,16 @@ from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.stores import marker
-from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored
+from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restored, Unfinished
 from mlflow_cleanup.stores.marker import Owner
 from mlflow_cleanup.stores.objects import ownership
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Content, Unnameable
+from mlflow_cleanup.stores.objects.clock import lag_of
 from mlflow_cleanup.stores.objects.flow import Gate
 from mlflow_cleanup.stores.objects.listing import Grouping, with_markers
 from mlflow_cleanup.stores.objects.removal import Removal
+from mlflow_cleanup.stores.objects.versions import remove_versions
 
 KEPT_VERSIONS = (
     "the bucket keeps versions: what was removed is out of sight, and its bytes are freed only "
@@ -36,7 +39,8 @@ class ObjectStore:
     """One artifact root in a bucket.
 
     `owner` is what its marker must say, with one of `tokens`; `is_marked` whether a marker was
-    written there before. `wait` pauses between attempts.
+    written there before. `wait` pauses between attempts. `purges_versions`: a purge removes what
+    the bucket keeps as versions, too.
     """
 
     def __init__(  # noqa: PLR0913 - what it must know is given, never asked for
@@ -48,12 +52,18 @@ class ObjectStore:
         is_marked: bool = False,
         tokens: AbstractSet[str] = frozenset(),
         wait: Callable[[float], object],
+        purges_versions: bool = False,
     ) -> None:
         self._address, self._bucket, self._wait = address, bucket, wait
+        self._purges_versions = purges_versions
         self._owner = replace(owner, root=address.root)
         self._is_marked, self._tokens = is_marked, tokens
         self._gate = Gate()
-        self._lag_s = 0.0
+        self._marker: Content | None = None
+
+    @cached_property
+    def _lag_s(self) -> float:
+        return lag_of(self._bucket.endpoint)
 
     @property
     def root(self) -> str:
@@ -122,9 +132,17 @@ class ObjectStore:
             if item.held is not Held.IN_PLACE:
                 ownership.require_bucket(self._bucket, self._address)
                 return Purged(Size(), complete=True)
+            if self._purges_versions and self._bucket.archive is not None:
+                emptied = remove_versions(self._bucket.archive, prefix, keep_going)
+                return Purged(emptied.freed, emptied.complete, _told(emptied.failures))
+            version = self._some_version(prefix)
+            keeps = version is not None and self._bucket.keeps_versions(version)
+            if self._purges_versions and keeps:
+                return Purged(Size(), False, (f"{prefix}: {self._bucket.why_no_archive}",))
             removed = Removal(self._bucket, self._gate, self._wait).run(prefix, keep_going)
-        failures = tuple(f"{key}: {why}" for key, why in sorted(removed.failures.items()))
-        return Purged(removed.freed, removed.complete, failures)
+        unfreed = KEPT_VERSIONS if keeps and removed.freed.files else None
+        freed = Size() if unfreed else removed.freed
+        return Purged(freed, removed.complete, _told(removed.failures), unfreed)
 
     def find(self, item: Item) -> Presence:
         """See `ArtifactStore.find`."""
@@ -235,8 +253,43 @@ class ObjectStore:
             return None
         return newest + self._lag_s, newest + self._lag_s
 
+    def keeps_versions(self) -> bool:
+        """See `ArtifactStore.keeps_versions`; yes on S3 where that may not be asked."""
+        with self._seen():
+            if self._bucket.archive is not None:
+                return self._bucket.archive.keeps_versions()
+            return self._bucket.keeps_versions(None)
+
+    def unfinished(self, keep_going: KeepGoing) -> Iterator[Unfinished]:
+        """See `ArtifactStore.unfinished`: uploads in parts, on S3 and where boto3 is installed."""
+        archive, base = self._bucket.archive, self._address.base
+        with self._seen():
+            for one in archive.uploads(base) if archive is not None else ():
+                if not keep_going():
+                    return
+                if one.path.startswith(base) and not one.path.startswith(self._address.own()):
+                    yield one._replace(
+                        path=one.path[len(base) :], begun_at=one.begun_at + self._lag_s
+                    )
+
+    def give_up(self, unfinished: Unfinished) -> bool:
+        """See `ArtifactStore.give_up`."""
+        if self._bucket.archive is None:
+            return False
+        with self._seen():
+            key = self._address.base + unfinished.path
+            return self._bucket.archive.abort(unfinished._replace(path=key))
+
+    def _some_version(self, prefix: str) -> str | None:
+        """Return the version of something in the bucket: of the marker, or else below a prefix."""
+        if self._marker is not None:
+            return self._marker.version
+        keys = (one.key for page in self._bucket.pages(prefix) for one in page)
+        return next((self._bucket.version_of(key) for key in keys), None)
+
     def _require(self) -> tuple[Owner | None, Content | None]:
         found, content = ownership.read(self._bucket, self._address)
+        self._marker = content
         ours = marker.require(self.root, found, self._owner, self._tokens, expected=self._is_marked)
         return ours, content
 
@@ -262,3 +315,7 @@ class ObjectStore:
             raise UnsafePlace(self.root, str(error)) from error
         except ERRORS as error:
             raise ownership.unreachable(self._address, error) from error
+
+
+def _told(failures: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{key}: {why}" for key, why in sorted(failures.items()))

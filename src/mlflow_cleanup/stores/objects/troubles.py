@@ -44,6 +44,8 @@ _BUSY_CODES = frozenset(
     )
 )
 _BUSY_STATUS = frozenset((408, 429, 500, 502, 503, 504))
+_NO_BULK_CODES = frozenset(("NotImplemented", "MethodNotAllowed"))
+_NO_BULK_STATUS = frozenset((405, 501))
 _NOT_FOUND = 404
 _GONE_CODES = frozenset(("NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"))
 
@@ -54,6 +56,7 @@ class Kind(Enum):
     MISSING = "nothing is there"
     REFUSED = "the store refused it"
     BUSY = "the store takes no more just now, or did not answer in time"
+    NO_BULK = "the store deletes no keys in bulk"
     NO_STORE = "the store cannot be seen at all"
     OTHER = "something else"
 
@@ -102,6 +105,8 @@ def cleaned(text: str) -> str:
 def _kind(error: BaseException | None, code: str, status: int, debug: str) -> Kind:
     if code in _GONE_CODES:
         return Kind.NO_STORE
+    if code in _NO_BULK_CODES or status in _NO_BULK_STATUS:
+        return Kind.NO_BULK
     if code in _BUSY_CODES or status in _BUSY_STATUS:
         return Kind.BUSY
     if isinstance(error, FileNotFoundError) or status == _NOT_FOUND:
