@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -97,6 +98,7 @@ class MariaDB:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
             )
         process = self._process
         wait_until(self._answers, lambda: process.poll() is None, "MariaDB")
@@ -138,10 +140,20 @@ class MariaDB:
         return name
 
     @property
+    def _environment(self) -> dict[str, str]:
+        """A server that starts removes the temporary tables of any other in the same directory."""
+        return {**os.environ, "TMPDIR": str(self.home)}
+
+    @property
     def _socket(self) -> str:
         return str(self.home / "socket")
 
     def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # the driver leaves a refused one open
+            try:
+                probe.connect(self._socket)
+            except OSError:
+                return False
         try:
             self.connection().close()
         except pymysql.err.OperationalError:
@@ -163,6 +175,7 @@ class MariaDB:
             text=True,
             timeout=120,
             check=False,
+            env=self._environment,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
