@@ -49,12 +49,15 @@ def findings_text(findings: list[Finding]) -> str:
 def _database(settings: Settings) -> Iterator[Finding]:
     try:
         layout = TrackingDatabase(settings.database).layout()
-        heads = TrackingDatabase(settings.database).heads()
+        heads, identity = TrackingDatabase(settings.database).glance()
     except CleanupError as error:
         yield Finding("bad", "database", str(error))
         return
     counts = f"{len(heads.active)} active and {len(heads.deleted)} deleted run(s)"
     yield Finding("good", "database", f"{settings.database} can be read: {counts}")
+    if identity.is_standby:
+        meaning = "what it says may be old, so it is watched, but nothing is taken away"
+        yield Finding("bad", "database", f"its server is a standby, or read-only; {meaning}")
     revision = layout.schema.revision
     if layout.schema.is_known:
         yield Finding("good", "schema", f"revision {revision} is known")

@@ -51,6 +51,8 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
 
     selection = selection_of(ctx, given)
     settings = with_named_roots(settings_of(given))
+    if given["vacuum"] and settings.database.is_on_server:
+        raise BadUsage("--vacuum is for SQLite: a server uses its free space again by itself")
     is_asking = not given["yes"] and sys.stdin.isatty()
     if given["dry_run"]:
         show(*preview(settings, selection), as_json=as_json)
@@ -94,8 +96,12 @@ def settings_of(given: dict[str, Any]) -> Settings:
     from mlflow_cleanup.server.flags import DEFAULT_DESTINATION
 
     settings = settings_beside_server(given)
-    beside = os.path.dirname(settings.database.name)
-    if given.get("artifacts_destination") or beside == os.path.realpath(os.getcwd()):
+    if given.get("artifacts_destination"):
+        return settings
+    if settings.database.path is None:
+        return _with_known_destination(settings)
+    beside = os.path.dirname(settings.database.path)
+    if beside == os.path.realpath(os.getcwd()):
         return settings
     usual = os.path.basename(DEFAULT_DESTINATION)
     if os.path.isdir(os.path.join(beside, usual)) and not os.path.lexists(usual):
@@ -104,6 +110,18 @@ def settings_of(given: dict[str, Any]) -> Settings:
         raise BadUsage(
             f"the database lies in {beside}: say with --artifacts-destination where its server "
             "keeps artifacts; nothing was removed"
+        )
+    return settings
+
+
+def _with_known_destination(settings: Settings) -> Settings:
+    """Believe that the server's artifacts are here only where nothing is proxied there."""
+    from mlflow_cleanup.cycle.roots import has_proxied
+
+    if has_proxied(settings):
+        raise BadUsage(
+            f"the database is {settings.database}: say with --artifacts-destination where MLflow's "
+            "server keeps artifacts; nothing was removed"
         )
     return settings
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LedgerUnwritable
+from mlflow_cleanup.errors import DatabaseGone, LeaseHeld, LeaseLost, LedgerUnwritable
 
 LOCK_FILE = "lease.lock"
 HOLDER_FILE = "lease.json"
@@ -48,38 +49,85 @@ UNKNOWN = Holder(0, "", "", "")
 """Somebody holds the lease, but the note that says who is gone, or was written over."""
 
 
+class ServerLock(Protocol):
+    """The lock that a database's server keeps for one connection, as long as that lives."""
+
+    def acquire(self) -> None:
+        """Take it; raises LeaseHeld, or what keeps the server from being asked."""
+        ...
+
+    def verify(self) -> None:
+        """Raise LeaseLost where it is not held any more."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; harmless when it is not held."""
+        ...
+
+
 class Lease:
     """The operating system's locks on `lease.lock`; they end with the process, however it ends.
 
-    `places` are the state directory and, where that is another, the database's default one.
+    `places` are the state directory and, where that is another, the database's default one. Of a
+    database on a server no file says who else works there: `server` is its own lock.
     """
 
-    def __init__(self, places: Sequence[Path], what: str) -> None:
+    def __init__(self, places: Sequence[Path], what: str, server: ServerLock | None = None) -> None:
         self._what, self._places = what, list(dict.fromkeys(places))
         self._held: list[_Lock] = []
+        self._server = server
 
     @property
     def is_held(self) -> bool:
         """Tell whether this object holds it."""
         return bool(self._held)
 
-    def acquire(self) -> None:
-        """Take the lease; raises LeaseHeld naming the holder."""
+    def acquire(self, *, waits: bool = False) -> None:
+        """Take the lease; raises LeaseHeld naming the holder.
+
+        With `waits` a server that cannot be reached yet is no error: `renew` asks again.
+        """
         try:
             for place in self._places:
                 if place == self._places[0] or _can_be_locked(place):
                     self._held.append(_Lock(place, self._what))
+            self._acquire_on_server(waits=waits)
         except BaseException:
             self.release()
             raise
 
     def verify(self) -> None:
-        """Raise LeaseLost when a lock file is not the one any more that was locked."""
+        """Raise LeaseLost when a lock is not ours any more: another file, or no connection."""
         for lock in self._held:
             lock.verify()
+        if self._server is not None:
+            self._server.verify()
+
+    def renew(self) -> None:
+        """Do the same, but take the server's lock again where it was lost with its connection.
+
+        Raises LeaseHeld where somebody else has it by now. Not for the middle of any work.
+        """
+        try:
+            self.verify()
+        except LeaseLost as error:
+            if not error.is_on_server or self._server is None:
+                raise
+            self._server.acquire()
+
+    def _acquire_on_server(self, *, waits: bool) -> None:
+        if self._server is None:
+            return
+        try:
+            self._server.acquire()
+        except DatabaseGone:
+            if not waits:
+                raise
 
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
+        if self._server is not None:
+            self._server.release()
         while self._held:
             self._held.pop().release()
 

@@ -23,9 +23,10 @@ from mlflow_cleanup.config import (
     state_dir_for,
 )
 from mlflow_cleanup.cycle import Workplace
+from mlflow_cleanup.cycle.holding import lease_of
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.ledger.ageing import Reading, read_clocks
-from mlflow_cleanup.ledger.lease import MONITOR, Lease
+from mlflow_cleanup.ledger.lease import MONITOR
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event
 from mlflow_cleanup.monitor.calls import WAKE_FILE as WAKE_FILE
@@ -64,7 +65,7 @@ class MLflowDatabaseMonitor:
         self.clock: Callable[[], Reading] = read_clocks
         self._on_event = on_event
         self._calls = Calls()
-        self._lease = Lease(self.settings.lease_places, MONITOR)
+        self._lease = lease_of(self.settings, MONITOR)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -76,22 +77,28 @@ class MLflowDatabaseMonitor:
         """Take the lease, open the ledger, and start watching in daemon threads."""
         if any(thread.is_alive() for thread in self._threads):
             raise BadUsage("this monitor is running already; stop it before starting it again")
-        if not os.path.isdir(os.path.dirname(self.settings.database.name)):
+        path = self.settings.database.path
+        if path is not None and not os.path.isdir(os.path.dirname(path)):
             raise BadUsage(
                 f"the directory of the tracking database {self.settings.database} does not exist; "
                 "nothing was started. Check --backend-store-uri."
             )
         self._calls = Calls()
-        self._lease.acquire()
+        self._lease.acquire(waits=True)
         try:
             ledger = Ledger.open(self.settings.state_dir)
         except BaseException:
             self._lease.release()
             raise
         workplace = Workplace(
-            self.settings, ledger, tell=self._tell, clock=self.clock, stop=self._calls.stop
+            self.settings,
+            ledger,
+            tell=self._tell,
+            clock=self.clock,
+            stop=self._calls.stop,
+            still_ours=self._lease.verify,
         )
-        cleaner = Cleaner(self.settings, self._calls, workplace, self._lease.verify)
+        cleaner = Cleaner(self.settings, self._calls, workplace, self._lease.renew)
         cleaner.publish()
         self._threads = [Watcher(self.settings, self._calls), cleaner]
         for thread in self._threads:

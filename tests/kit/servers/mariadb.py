@@ -149,7 +149,8 @@ class MariaDB:
         return str(self.home / "socket")
 
     def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:  # the driver leaves a refused one open
+        # The driver leaves a socket open that could not be connected.
+        with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(self._socket)
             except OSError:
@@ -157,7 +158,7 @@ class MariaDB:
         try:
             self.connection().close()
         except pymysql.err.OperationalError:
-            return False
+            return False  # it listens, and is not ready yet
         return True
 
     def _make(self) -> None:

@@ -1,0 +1,171 @@
+"""The same stories with the tracking database on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlflow_cleanup.config import database_of
+from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.model.database import Database
+from mlflow_cleanup.model.item import ItemState
+from tests.kit.programs import until
+from tests.kit.servers.postgresql import PostgreSQL
+from tests.kit.tracking_server import Server, TrackingServer
+from tests.kit.world import World
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each kind of server."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def world(tmp_path: Path, server: Server) -> Iterator[World]:
+    """A world with its database on a server, seen once already."""
+    made = World.make(tmp_path / "home", TrackingServer.on(server))
+    made.cycle()
+    yield made
+    made.close()
+
+
+def test_deleted_run_is_quarantined_and_comes_back_when_restored(world: World) -> None:
+    """Delete and Restore in MLflow move the files out of sight and back, byte for byte."""
+    run, other = world.run({"model": 1_000}), world.run()
+    world.cycle()
+
+    world.delete(run)
+    world.cycle()
+    assert world.bytes_at(run) == 0
+    assert world.bytes_in_trash(run) == 1_000
+
+    world.undelete(run)
+    world.cycle()
+    assert world.bytes_at(run) == 1_000
+    assert world.states(run) == [ItemState.RESTORED]
+    assert world.bytes_at(other) == 10
+
+
+def test_what_was_held_long_enough_is_purged(world: World) -> None:
+    """Retention and purge are the same as with a database in a file."""
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+
+    world.advance(days=6)
+    world.cycle()
+    assert world.states(run) == [ItemState.QUARANTINED]
+    world.advance(days=2)
+    world.cycle()
+    assert world.states(run) == [ItemState.PURGED]
+    assert world.bytes_in_trash() == 0
+
+
+def test_all_rows_vanishing_at_once_is_refused(world: World) -> None:
+    """An emptied database is an accident until somebody says otherwise."""
+    runs = [world.run() for _ in range(3)]
+    world.cycle()
+    world.hard_delete(*runs)
+
+    with pytest.raises(PlanRefused, match="vanished"):
+        world.cycle()
+    assert all(world.bytes_at(run) == 10 for run in runs)
+
+
+class TestAnotherServer:
+    """A fail-over, a backup or a replica is recognised, whatever name it has."""
+
+    @pytest.fixture
+    def primary(self) -> Iterator[PostgreSQL]:
+        """A server of its own, as others may not be copied or stopped."""
+        with PostgreSQL.running() as server:
+            yield server
+
+    @pytest.fixture
+    def here(self, tmp_path: Path, primary: PostgreSQL) -> Iterator[World]:
+        """A world on that server, in which one run is known and one was deleted since."""
+        made = World.make(tmp_path / "home", TrackingServer.on(primary))
+        made.cycle()
+        yield made
+        made.close()
+
+    def test_a_standby_is_watched_and_nothing_is_taken(
+        self, here: World, primary: PostgreSQL
+    ) -> None:
+        """It may be behind: what it calls deleted may have been restored on the primary."""
+        run = here.run()
+        here.cycle()
+        here.delete(run)
+
+        with primary.standby() as standby:
+            here.restart(database=on(standby, here))
+            with pytest.raises(PlanRefused, match="is a standby") as refused:
+                here.cycle()
+            assert here.bytes_at(run) == 10
+            here.answer(refused.value)  # as it is no matter of opinion, this changes nothing
+            with pytest.raises(PlanRefused, match="is a standby"):
+                here.cycle()
+            assert here.bytes_at(run) == 10
+
+        here.restart(database=on(primary, here))
+        here.cycle()
+        assert here.bytes_at(run) == 0
+
+    def test_a_standby_that_took_over_goes_on_where_the_primary_was(
+        self, here: World, primary: PostgreSQL
+    ) -> None:
+        """Nothing was lost, so nothing is suspicious, and the root's marker is still ours."""
+        run = here.run()
+        here.cycle()
+
+        with primary.standby() as standby:
+            caught_up(primary, standby)
+            primary.stop()
+            standby.execute("SELECT pg_promote()")
+            here.restart(database=on(standby, here))
+            TrackingServer(Path("/nowhere"), standby, name_of(here)).set_stage(run.id, "deleted")
+            here.cycle()
+
+            assert here.bytes_at(run) == 0
+
+    def test_a_standby_that_took_over_too_early_is_refused(
+        self, here: World, primary: PostgreSQL
+    ) -> None:
+        """What it never heard of is not taken for gone: nothing is moved until confirmed."""
+        here.run()
+        here.cycle()
+        with primary.standby() as standby:
+            caught_up(primary, standby)
+            standby.stop()
+            late = here.run()
+            here.cycle()
+            primary.stop()
+            standby.start()
+            standby.execute("SELECT pg_promote()")
+            here.restart(database=on(standby, here))
+
+            with pytest.raises(PlanRefused, match="went back in time"):
+                here.cycle()
+            assert here.bytes_at(late) == 10
+
+
+def on(server: PostgreSQL, world: World) -> Database:
+    """Name a world's database on a server, or on a copy of it."""
+    return database_of(server.url(name_of(world)), "/")
+
+
+def name_of(world: World) -> str:
+    """Return the name of a world's database on its server."""
+    assert isinstance(world.db, TrackingServer)
+    return world.db.name
+
+
+def caught_up(primary: PostgreSQL, standby: PostgreSQL) -> None:
+    """Wait until a standby has all that the primary wrote."""
+    ((position,),) = primary.execute("SELECT pg_current_wal_flush_lsn()")
+    replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+    until(lambda: standby.execute(replayed) == [(True,)], "the standby has caught up")
