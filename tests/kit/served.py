@@ -182,7 +182,7 @@ class Served(Filled):
             names = sorted({*self._tables, *self._added(connection)})
             return {
                 name: {
-                    _hashable(row)
+                    hashable(row)
                     for row in connection.execute(f'SELECT * FROM "{name}"').fetchall()
                 }
                 for name in names
@@ -240,7 +240,8 @@ def _made(server: Server, version: str) -> str:
     return name
 
 
-def _hashable(row: Sequence[Any]) -> Row:
+def hashable(row: Sequence[Any]) -> Row:
+    """Return a row that can be in a set."""
     return tuple(repr(value) if isinstance(value, (list, dict)) else value for value in row)
 
 
