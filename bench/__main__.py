@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench import busy, gc, idle, latency, objects, purge, rows, startup, sweep
+from bench import busy, gc, idle, latency, objects, purge, rows, server_rows, startup, sweep
 from bench.kit.machine import describe
 from bench.kit.report import write_json
 from bench.kit.world import Lab
@@ -20,6 +20,7 @@ MEASUREMENTS = {
     "sweep": sweep.measure,
     "objects": objects.measure,
     "rows": rows.measure,
+    "server-rows": server_rows.measure,
     "gc": gc.measure,
     "startup": startup.measure,
     "busy": busy.measure,

@@ -110,7 +110,7 @@ class Ground:
         ]
         answer = self.mlflow.ask(
             "make",
-            database=str(self.database),
+            database=self.uri,
             root=str(self.root),
             steps=told,
             workspace=workspace,
@@ -128,7 +128,8 @@ class Ground:
         queries = (
             "SELECT artifact_uri FROM runs WHERE run_uuid = ?",
             "SELECT artifact_location FROM logged_models WHERE model_id = ?",
-            "SELECT value FROM trace_tags WHERE key = 'mlflow.artifactLocation' AND request_id = ?",
+            "SELECT value FROM trace_tags "
+            "WHERE request_id = ? AND \"key\" = 'mlflow.artifactLocation'",
         )
         (found,) = (rows[0][0] for query in queries if (rows := self.sql(query, id_)))
         return Path(str(found).removeprefix("file://"))

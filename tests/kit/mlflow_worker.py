@@ -22,7 +22,7 @@ class Maker:
     """Makes what a user makes, through MLflow's own store; answers with ids."""
 
     def __init__(self, database: str, root: str, workspace: str | None) -> None:
-        uri = f"sqlite:///{database}"
+        uri = database if "://" in database else f"sqlite:///{database}"
         if workspace is None:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from mlflow_cleanup.act.metadata import Target, TargetKind
 from mlflow_cleanup.model.database import Database
@@ -104,7 +105,7 @@ class Filled:
         self.file.execute("DELETE FROM experiments")
         with closing(sqlite3.connect(path)) as connection:
             self._tables = _tables(connection)
-        self._order = [name for name in _parents_first(self._tables) if name not in _LEFT_EMPTY]
+        self._order = [name for name in parents_first(self._tables) if name not in _LEFT_EMPTY]
 
     @property
     def path(self) -> str:
@@ -167,6 +168,9 @@ class Filled:
         with closing(sqlite3.connect(self.file.path)) as connection:
             return connection.execute("PRAGMA foreign_key_check").fetchall()
 
+    def release(self) -> None:
+        """Let others have what is used again."""
+
     def _lacks_parent(self, name: str, left_out: set[str]) -> bool:
         return any(parent in left_out for _, parent, _ in self._tables[name].keys)
 
@@ -174,7 +178,7 @@ class Filled:
         settled = world.settled()
         shape = self._tables[name]
         row = {
-            column: settled.get((name, column), _any_value(name, column, type_, world.number))
+            column: settled.get((name, column), self._any(name, column, type_, world.number))
             for column, type_ in shape.columns.items()
         }
         for column, parent, parent_column in shape.keys:
@@ -182,6 +186,10 @@ class Filled:
         if name == "endpoint_bindings":
             row["resource_id"] = world.rows["scorers"][0]["scorer_id"]
         return {**row, **values}
+
+    def _any(self, name: str, column: str, type_: str, number: int) -> Value:
+        """Make up a value that fits a column, another one for each world."""
+        return _any_value(name, column, type_, number)
 
     def _special(self, name: str, world: World) -> list[dict[str, Value]]:
         """Return rows of the tables that name things without a key."""
@@ -202,7 +210,9 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
+    """The columns of a table with their types, and what its foreign keys name."""
+
     columns: Mapping[str, str]
     keys: tuple[tuple[str, str, str], ...]
 
@@ -221,7 +231,14 @@ def difference(before: Rows, after: Rows) -> Rows:
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _tables(connection: sqlite3.Connection) -> dict[str, _Shape]:
+class Writes(Protocol):
+    """A connection, as far as rows are inserted by it."""
+
+    def execute(self, query: str, values: tuple[Value, ...], /) -> object:
+        """Execute one statement."""
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, Shape]:
     names = [
         name
         for (name,) in connection.execute(
@@ -231,7 +248,7 @@ def _tables(connection: sqlite3.Connection) -> dict[str, _Shape]:
     return {name: _shape(connection, name) for name in names}
 
 
-def _shape(connection: sqlite3.Connection, name: str) -> _Shape:
+def _shape(connection: sqlite3.Connection, name: str) -> Shape:
     # What is generated is not listed there.
     columns = {row[1]: row[2] for row in connection.execute(f'PRAGMA table_info("{name}")')}
     keys = [
@@ -239,10 +256,11 @@ def _shape(connection: sqlite3.Connection, name: str) -> _Shape:
         for row in connection.execute(f'PRAGMA foreign_key_list("{name}")')
         if row[2] != name
     ]
-    return _Shape(columns, tuple(keys))
+    return Shape(columns, tuple(keys))
 
 
-def _parents_first(tables: Mapping[str, _Shape]) -> list[str]:
+def parents_first(tables: Mapping[str, Shape]) -> list[str]:
+    """Return the tables in an order in which they can be filled."""
     ordered: list[str] = []
     # Without a key, and yet after what they name.
     last = ("inputs", "input_tags", "entity_associations", "endpoint_bindings", *ROLLUPS)
@@ -267,7 +285,7 @@ def _any_value(name: str, column: str, type_: str, number: int) -> Value:
     return f"{name} {column} {number}"
 
 
-def _insert(connection: sqlite3.Connection, name: str, row: Mapping[str, Value]) -> None:
+def _insert(connection: Writes, name: str, row: Mapping[str, Value]) -> None:
     columns = ", ".join(f'"{column}"' for column in row)
     marks = ", ".join("?" * len(row))
     connection.execute(f'INSERT INTO "{name}" ({columns}) VALUES ({marks})', tuple(row.values()))
@@ -298,7 +316,7 @@ def _inputs_of_models(world: World, has_models: bool) -> list[dict[str, Value]]:
 
 def _association(source: str, source_id: str, to: str, to_id: str) -> dict[str, Value]:
     return {
-        "association_id": f"a-{source_id}-{to_id}",
+        "association_id": f"a-{source_id}-{to_id}"[-36:],
         "source_type": source,
         "source_id": source_id,
         "destination_type": to,

@@ -84,6 +84,11 @@ class TrackingFile:
         with self.connection() as connection:
             return connection.execute(query, values).fetchall()
 
+    def define(self, *statements: str) -> None:
+        """Make tables, or change them."""
+        for statement in statements:
+            self.execute(statement)
+
     def columns(self, name: str) -> list[Value]:
         """List the columns of a table; none: there is no such table in this release."""
         return [row[1] for row in self.execute(f'PRAGMA table_info("{name}")')]

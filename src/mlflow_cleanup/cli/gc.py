@@ -51,8 +51,6 @@ def gc(ctx: click.Context, /, as_json: bool, **given: Any) -> None:  # noqa: ANN
 
     selection = selection_of(ctx, given)
     settings = with_named_roots(settings_of(given))
-    if given["vacuum"] and settings.database.is_on_server:
-        raise BadUsage("--vacuum is for SQLite: a server uses its free space again by itself")
     is_asking = not given["yes"] and sys.stdin.isatty()
     if given["dry_run"]:
         show(*preview(settings, selection), as_json=as_json)

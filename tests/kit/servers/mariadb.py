@@ -98,6 +98,7 @@ class MariaDB:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self._environment,
             )
         process = self._process
         wait_until(self._answers, lambda: process.poll() is None, "MariaDB")
@@ -139,6 +140,11 @@ class MariaDB:
         return name
 
     @property
+    def _environment(self) -> dict[str, str]:
+        """A server that starts removes the temporary tables of any other in the same directory."""
+        return {**os.environ, "TMPDIR": str(self.home)}
+
+    @property
     def _socket(self) -> str:
         return str(self.home / "socket")
 
@@ -170,6 +176,7 @@ class MariaDB:
             text=True,
             timeout=120,
             check=False,
+            env=self._environment,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 

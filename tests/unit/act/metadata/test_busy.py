@@ -19,6 +19,12 @@ SHORT = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6, wait_s=0.2)
 RUN = TargetKind.RUN
 
 
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """A database of SQLite, whose own way this is."""
+    return Filled(tmp_path / "mlflow.db")
+
+
 @pytest.fixture(params=["delete", "wal"])
 def runs(request: pytest.FixtureRequest, filled: Filled) -> list[Target]:
     """Six deleted runs, in either journal mode."""

@@ -37,8 +37,10 @@ def test_an_id_that_names_nothing_does_nothing(filled: Filled, kind: TargetKind)
     outcomes = list(
         remove_rows(filled.database, [Target(kind, id_, DELETED_MS) for id_ in NOBODYS])
     )
-    assert [item.target.id for item in outcomes] == NOBODYS
-    assert {item.result for item in outcomes} == {Result.ABSENT}
+    assert sorted(item.target.id for item in outcomes) == sorted(NOBODYS)
+    # PostgreSQL knows no text with a NUL.
+    assert {item.result for item in outcomes if "\x00" not in item.target.id} == {Result.ABSENT}
+    assert {item.reason for item in outcomes} <= {"", NO_ID}
     assert filled.content() == before
 
 
@@ -68,28 +70,35 @@ def test_a_time_that_no_row_can_have_is_kept(filled: Filled, at_ms: int) -> None
     assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.KEPT, NO_ID)]
 
 
-@pytest.mark.parametrize("id_", ["' OR '1'='1", "a\x00b", "%", "🏃", "x" * 32])
+@pytest.mark.parametrize("id_", ["' OR '1'='1", "a\x00b", "%", "🏃", "x" * 31])
 def test_a_run_with_such_an_id_goes_alone(filled: Filled, id_: str) -> None:
     """Only what it is compared with as a whole is meant."""
+    if "\x00" in id_ and filled.database.is_on_server:
+        pytest.skip("no such text there")
+    filled.file.experiment("0", None)
     other = filled.world(2, "deleted")
     for run in (id_, id_ + "x"):
         filled.file.run(run, stage="deleted", deleted_time=9)
         filled.file.tag(run, "key", "value")
     target = Target(TargetKind.RUN, id_, 9)
     assert list(remove_rows(filled.database, [target])) == [Outcome(target, Result.REMOVED)]
-    left = filled.file.execute("SELECT CAST(run_uuid AS BLOB) FROM tags")
-    assert sorted(left) == sorted([((id_ + "x").encode(),), (other.run.encode(),)])
+    left = filled.file.execute("SELECT run_uuid FROM tags")
+    assert sorted(left) == sorted([(id_ + "x",), (other.run,)])
 
 
 def test_ids_differ_by_case(filled: Filled) -> None:
-    """As SQLite compares them."""
+    """Also where the database takes the two for the same, as MySQL does, with blanks too."""
+    filled.file.experiment("0", None)
     filled.file.run("aB", stage="deleted")
-    outcomes = list(remove_rows(filled.database, [Target(TargetKind.RUN, "Ab", 2_000)]))
-    assert [item.result for item in outcomes] == [Result.ABSENT]
+    for other in ("Ab", "aB ", "aß", "àB"):
+        outcomes = list(remove_rows(filled.database, [Target(TargetKind.RUN, other, 2_000)]))
+        assert [item.result for item in outcomes] == [Result.ABSENT]
+    assert filled.file.execute("SELECT run_uuid FROM runs") == [("aB",)]
 
 
-def test_bytes_in_a_column_that_is_looked_through_stop_nothing(filled: Filled) -> None:
+def test_bytes_in_a_column_that_is_looked_through_stop_nothing(in_sqlite: Filled) -> None:
     """Another's row may hold anything."""
+    filled = in_sqlite
     target = filled.target(TargetKind.RUN, filled.world(2, "deleted"))
     other = filled.world(3, "active")
     filled.file.execute(

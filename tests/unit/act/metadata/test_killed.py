@@ -47,6 +47,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """A database of SQLite, whose own way this is."""
+    return Filled(tmp_path / "mlflow.db")
+
+
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 @pytest.mark.parametrize("statements", [1, 2, 9, 14, 15, 16, 30, 59, 60, 61])
 def test_killed_in_the_middle(filled: Filled, journal: str, statements: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ ONE_BY_ONE = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6)
 RUN, EXPERIMENT = TargetKind.RUN, TargetKind.EXPERIMENT
 ROWS = 20_000
 INSTRUCTIONS_A_STEP = 100
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """A database of SQLite, whose own way this is."""
+    return Filled(tmp_path / "mlflow.db")
 
 
 class Work:

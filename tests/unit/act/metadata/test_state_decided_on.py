@@ -78,6 +78,8 @@ def test_a_stage_that_only_looks_like_deleted_stays(
     filled: Filled, kind: TargetKind, stage: str | bytes | None
 ) -> None:
     """A row without a stage, or with one that nobody knows, is not a deleted one."""
+    if isinstance(stage, bytes) and filled.database.is_on_server:
+        pytest.skip("bytes are no text of their own there")
     target = filled.target(kind, filled_alone(filled, kind))
     table = {TargetKind.RUN: "runs", TargetKind.LOGGED_MODEL: "logged_models"}.get(
         kind, "experiments"
@@ -89,6 +91,8 @@ def test_a_stage_that_only_looks_like_deleted_stays(
 @pytest.mark.parametrize("state", [0, 1, 6, "SUCCEEDED"])
 def test_a_job_that_is_not_known_to_be_finished_stays(filled: Filled, state: int | str) -> None:
     """Pending, running, and states of later releases."""
+    if isinstance(state, str) and filled.database.is_on_server:
+        pytest.skip("only a number can stand there")
     target = filled.target(TargetKind.JOB, filled.world(2, "deleted"))
     filled.file.execute("UPDATE jobs SET status = ?", state)
     expect_kept(filled, target)

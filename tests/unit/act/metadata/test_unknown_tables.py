@@ -13,6 +13,12 @@ RUN = TargetKind.RUN
 ONE_BY_ONE = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6)
 
 
+@pytest.fixture
+def filled(in_sqlite: Filled) -> Filled:
+    """A database of SQLite: its tables can be of kinds that servers do not have."""
+    return in_sqlite
+
+
 def plug_in(filled: Filled, *definition: str) -> World:
     """Add tables, and a row in `plug_in` for each of two runs; returns the deleted one's world."""
     for statement in definition:

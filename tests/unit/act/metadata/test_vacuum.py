@@ -27,6 +27,12 @@ MIB = 1024 * 1024
 Usage = namedtuple("Usage", "total used free")
 
 
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """A database of SQLite, whose own way this is."""
+    return Filled(tmp_path / "mlflow.db")
+
+
 @pytest.fixture(params=["delete", "wal"])
 def journal(request: pytest.FixtureRequest) -> str:
     """Either journal mode."""

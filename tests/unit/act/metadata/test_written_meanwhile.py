@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,12 @@ from tests.kit.rows import Filled, World
 ONE_BY_ONE = Pace(hold_s=1e-6, rest_s=0.0, quiet_hold_s=1e-6)
 RUN, EXPERIMENT = TargetKind.RUN, TargetKind.EXPERIMENT
 GUARDS = ("guardrails", "guardrail_configs")
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Filled:
+    """A database of SQLite, whose own way this is."""
+    return Filled(tmp_path / "mlflow.db")
 
 
 def worlds_of(filled: Filled, count: int) -> tuple[list[World], list[Target]]:
