@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mlflow_cleanup.ledger.database import LedgerFile
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory
 from tests.kit.faults import Killed
 

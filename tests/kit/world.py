@@ -29,6 +29,7 @@ from mlflow_cleanup.cycle.requests import do
 from mlflow_cleanup.cycle.sweep import Follow, carry_out, full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.ledger.database import Connection
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.ledger.ledger import Ledger
@@ -302,7 +303,7 @@ class World:
         return self.workplace.ledger
 
     @property
-    def ledger_connection(self) -> sqlite3.Connection:
+    def ledger_connection(self) -> Connection:
         """The very connection that the cycle writes the ledger with, for making it fail."""
         return self.ledger._file.connection
 

@@ -326,7 +326,7 @@ def state_dir_to_write(given: dict[str, Any]) -> Path:
 
     A ledger that is named with --state-dir was made beside a database, wherever that is.
     """
-    from mlflow_cleanup.ledger.database import FILE as LEDGER
+    from mlflow_cleanup.ledger.sqlite import FILE as LEDGER
 
     state_dir = state_dir_of(given)
     if not (given.get("state_dir") and (state_dir / LEDGER).is_file()):

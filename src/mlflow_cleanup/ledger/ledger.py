@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.ledger.ageing import Age, Reading, utc
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import SET_FACT, LedgerDatabase, to_blob, to_text
 from mlflow_cleanup.ledger.items import Items
 from mlflow_cleanup.ledger.journal import History, Refusals
 from mlflow_cleanup.ledger.known import KnownRuns
 from mlflow_cleanup.ledger.requests import Requests
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 from mlflow_cleanup.ledger.sweeps import Brakes, Pins, Plans, Sightings
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import BackendIdentity
@@ -35,7 +36,7 @@ class KnownRoot:
 class Ledger:
     """The durable record; requests and answers apart, only the holder of the lease writes it."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
         self.items = Items(file)
         self.history = History(file)
@@ -111,11 +112,7 @@ class Ledger:
     def set_fact(self, name: str, value: str) -> None:
         """Set a single fact."""
         with self._file.transaction() as connection:
-            connection.execute(
-                "INSERT INTO facts VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+            connection.execute(SET_FACT, (name, value))
 
     @property
     def identity(self) -> BackendIdentity | None:

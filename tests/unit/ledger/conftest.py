@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.ledger.database import LedgerFile
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 
 
 @pytest.fixture
