@@ -115,6 +115,7 @@ def _measured(item: Item, ends: float, tools: Tools) -> Item:
 def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStores) -> Taken:
     """Move one item away; what did not need to, or could not, is an outcome at once."""
     tools = stores.tools
+    tools.ledger.require_held()
     try:
         store = stores.of(item.location.root)
         held = store.quarantine(item.location, item.id, _note_of(item) if tools.retention else None)

@@ -38,6 +38,7 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
         attempts=item.attempts if _may_be_half_purged(item) else 0,
     )
     tools.ledger.items.put([intent], tools.now.aged_s)
+    tools.ledger.require_held()
     try:
         store = tools.store_of(item.location.root)
         store.check()

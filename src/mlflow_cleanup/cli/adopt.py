@@ -33,8 +33,8 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
     require_database(settings.database)
-    with Lease(settings.lease_places, "mlflow-cleanup adopt"):
-        workplace = Workplace(settings, Ledger.open(settings.state_dir))
+    with Lease(settings.lease_places, "mlflow-cleanup adopt") as lease:
+        workplace = Workplace(settings, Ledger.open(settings.home, lease.fence))
         try:
             used, unknown, size = known_and_unknown(workplace, real)
             put(

@@ -67,8 +67,8 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
     with stopping() as stop, Bar(quiet=quiet) as bar:
 
         def here() -> Values:
-            with Lease(settings.lease_places, f"mlflow-cleanup {what}"):
-                ledger = Ledger.open(settings.state_dir)
+            with Lease(settings.lease_places, f"mlflow-cleanup {what}") as lease:
+                ledger = Ledger.open(settings.home, lease.fence)
                 workplace = Workplace(settings, ledger, stop=stop, listers=spare_cores())
                 try:
                     with seldom_collected():

@@ -74,6 +74,11 @@ class LedgerDatabase(ABC):
     def connection(self) -> Connection:
         """The connection, for reading."""
 
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the connection is over, so that it has to be opened anew."""
+        return False
+
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
         """All or nothing; raises LedgerUnwritable when it cannot be made durable."""

@@ -9,7 +9,8 @@ from contextlib import suppress
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.decide.departures import compare
 from mlflow_cleanup.errors import TrackingUnreadable
-from mlflow_cleanup.monitor.calls import WAKE_FILE, Calls
+from mlflow_cleanup.ledger.sqlite import WAKE_FILE
+from mlflow_cleanup.monitor.calls import Calls
 from mlflow_cleanup.observe.budget import Budget
 from mlflow_cleanup.observe.changes import ChangeProbe, FileEvents, files_of, mark_of
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -77,4 +78,5 @@ class Watcher(threading.Thread):
         if self._settings.use_file_events:
             database = self._settings.database.name
             events.watch(os.path.dirname(database), files_of(database))
-            events.watch(str(self._settings.state_dir), frozenset({WAKE_FILE}))
+            if self._settings.ledger is None:
+                events.watch(str(self._settings.state_dir), frozenset({WAKE_FILE}))
