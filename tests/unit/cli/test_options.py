@@ -12,11 +12,11 @@ import pytest
 from mlflow_cleanup.cli.options import (
     KEYS,
     connection,
+    home_of,
     ours_beside_mlflow,
     policy,
     settings_beside_server,
     settings_of,
-    home_of,
 )
 from mlflow_cleanup.cli.sweep import sweep
 from mlflow_cleanup.cli.usage import usage

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.ledger_home import LedgerHome
 
 
 def known(run_id: str, state: RunState = RunState.ACTIVE, uri: str | None = "/x") -> KnownRun:
@@ -38,13 +38,13 @@ def test_runs_are_learnt_moved_and_found_again(ledger: Ledger) -> None:
     assert ledger.known.others == {"a", "c"}
 
 
-def test_known_runs_survive_a_restart(ledger: Ledger, state_dir: Path) -> None:
+def test_known_runs_survive_a_restart(ledger: Ledger, home: LedgerHome) -> None:
     """What one process learnt is what the next one knows, odd text included."""
     run = KnownRun("a", RunState.ORPHANED, "7", "file:///odd\udcff\n", "kept for a reason")
     ledger.known.learn([run])
     ledger.close()
 
-    again = Ledger.open(state_dir)
+    again = Ledger.open(home)
     assert again.known.get("a") == run
     assert again.known.ids(RunState.ORPHANED) == {"a"}
     again.close()
