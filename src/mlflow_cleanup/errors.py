@@ -142,6 +142,19 @@ class RegistryGone(TrackingUnreadable):
         )
 
 
+class RegistryNotGiven(TrackingUnreadable):
+    """The model registry that was given before is on a server, and was not given this time."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        super().__init__(
+            f"the model registry {database} was given at an earlier start and not now; its "
+            "password is written down nowhere, so what its versions claim cannot be read, and "
+            "nothing was touched. Give it again with --registry-store-uri. To forget it, as the "
+            "registry is in the tracking database by now, give that one's URI there."
+        )
+
+
 class StoreUnreachable(CleanupError):
     """An artifact root cannot be seen; nothing under it is judged clean, moved or removed."""
 
@@ -213,8 +226,15 @@ class LeaseHeld(CleanupError):
 class LeaseLost(CleanupError):
     """The lock file was taken away while the lease was held: another process may have one too."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, *, is_on_server: bool = False) -> None:
+        self.path, self.is_on_server = path, is_on_server
+        if is_on_server:
+            super().__init__(
+                f"the connection that holds our lock on the tracking database {path} was lost, so "
+                "another process may work there by now; nothing was moved or removed since, and "
+                "the lock is taken again as soon as it is free"
+            )
+            return
         super().__init__(
             f"the lock file {path} was removed or replaced while it was held, so another process "
             "may work here too; nothing was moved or removed since. Start this one again."
@@ -222,10 +242,11 @@ class LeaseLost(CleanupError):
 
 
 class LeaseTaken(LeaseLost):
-    """The lease on a server is held no more, or nothing was heard of it for too long."""
+    """The lease on a ledger's server is held no more, or nothing was heard of it for too long."""
 
     def __init__(self, name: str, detail: str) -> None:
-        self.path, self.detail = name, detail
+        # It is not taken up again in the middle: everything begins anew then.
+        self.path, self.detail, self.is_on_server = name, detail, False
         CleanupError.__init__(
             self,
             f"the lease on the ledger {name} is not held any more ({detail}), so another process "

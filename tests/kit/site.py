@@ -12,20 +12,21 @@ from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.report.status import status_values
 from tests.kit.programs import until
 from tests.kit.tracking_db import TrackingFile, run_id
+from tests.kit.tracking_server import TrackingServer
 
 
 class Site:
     """A directory with a tracking database, an artifact root, and the monitors started there."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, db: TrackingServer | None = None) -> None:
         self.home = home
         self.root = home / "mlartifacts"
         self.root.mkdir()
-        self.db = TrackingFile.make(home / "mlflow.db")
+        self.db: TrackingFile = db or TrackingFile.make(home / "mlflow.db")
         self.events: list[Event] = []
         self.monitors: list[MLflowDatabaseMonitor] = []
         self.settings = Settings(
-            database=Database.of_file(str(self.db.path)),
+            database=db.database if db else Database.of_file(str(self.db.path)),
             roots=(str(self.root),),
             artifacts_destination=str(self.root),
             working_directory=str(home),
@@ -67,7 +68,7 @@ class Site:
 
     def knows(self, monitor: MLflowDatabaseMonitor) -> None:
         """Wait until a monitor knows every active run of the database."""
-        active = TrackingDatabase(Database.of_file(str(self.db.path))).heads().active
+        active = TrackingDatabase(self.settings.database).heads().active
         until(lambda: monitor.last_known_runs == active, "its runs are known")
         until(lambda: status_values(self.settings.state_dir)["roots"], "its first cycle is over")
 

@@ -42,6 +42,7 @@ from mlflow_cleanup.model.plan import Step, SweepPlan
 from tests.kit.clock import HandClock, NoPause
 from tests.kit.faulty import Faults, FaultyWorkplace
 from tests.kit.tracking_db import TrackingFile, Value, run_id
+from tests.kit.tracking_server import TrackingServer
 
 Tree = dict[str, bytes]
 
@@ -122,26 +123,41 @@ class World:
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    def make(cls, home: Path, **changes: Any) -> World:  # noqa: ANN401 - settings of any type
-        """Build a world under `home`; `changes` are settings other than the usual."""
+    def make(
+        cls,
+        home: Path,
+        db: TrackingServer | None = None,
+        **changes: Any,  # noqa: ANN401 - settings of any type
+    ) -> World:
+        """Build a world under `home`; `changes` are settings other than the usual.
+
+        `db` is a tracking database on a server; else there is one in a file.
+        """
         home = home.resolve()
         root = home / "mlartifacts"
         root.mkdir(parents=True)
-        (home / "mlflow.db").write_bytes(_empty_database())
+        if db is None:
+            (home / "mlflow.db").write_bytes(_empty_database())
         settings = Settings(
-            database=Database.of_file(str(home / "mlflow.db")),
+            database=db.database if db else Database.of_file(str(home / "mlflow.db")),
             roots=(str(root),),
             artifacts_destination=str(root),
             working_directory=str(home),
             state_dir=home / RESERVED,
         )
-        return cls.at(home, replace(settings, **changes))
+        return cls.at(home, replace(settings, **changes), db=db)
 
     @classmethod
-    def at(cls, home: Path, settings: Settings, clock: HandClock | None = None) -> World:
+    def at(
+        cls,
+        home: Path,
+        settings: Settings,
+        clock: HandClock | None = None,
+        db: TrackingServer | None = None,
+    ) -> World:
         """Open what is there already."""
         world = cls(home, settings, clock or HandClock())
-        world.db = QuickFile(Path(settings.database.name))
+        world.db = db or QuickFile(Path(settings.database.name))
         world._open()
         return world
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.errors import PlanOutdated, PlanRefused, StoreUnreachable, SweepRefused
+from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.item import ItemState, Size
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.model.verdict import Kept
@@ -574,7 +575,7 @@ class TestPlans:
         else:
             other = stocked.home.with_name("other")
             shutil.copytree(stocked.home, other)
-            stocked.restart(database=str(other / "mlflow.db"))
+            stocked.restart(database=Database.of_file(str(other / "mlflow.db")))
 
         with pytest.raises(PlanOutdated):
             stocked.carry_out(plan)

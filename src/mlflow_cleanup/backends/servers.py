@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from mlflow_cleanup.backends.base import Columns
 from mlflow_cleanup.errors import (
     BadUsage,
     DatabaseBusy,
@@ -49,10 +51,10 @@ _MYSQL_TLS = {
 """The driver's arguments, and the variables that MLflow reads them from."""
 
 _POSTGRESQL_REFUSES = ("28", "3D", "42501")  # authorisation, no such database, no permission
-_POSTGRESQL_BUSY = ("55P03", "57014", "40001", "40P01")  # locks, time-outs, conflicts
+_POSTGRESQL_BUSY = ("55P03", "40001", "40P01")  # locks, and conflicts with other transactions
 _POSTGRESQL_GONE = ("08", "57P", "53300")  # connections, shutdowns, too many clients
 _MYSQL_REFUSES = (1044, 1045, 1049, 1130, 1142, 1143, 1227, 1698)
-_MYSQL_BUSY = (1205, 1213, 1969, 3024)
+_MYSQL_BUSY = (1205, 1213, 1412)  # locks, and tables altered in the middle
 _MYSQL_GONE = (1040, 1053, 1077, 1079, 1152, 1927, 2002, 2003, 2006, 2013, 2014, 2055)
 
 
@@ -94,6 +96,33 @@ def explained(
     return TrackingUnreadable(
         f"the tracking database {database} cannot be read ({text}); nothing was touched"
     )
+
+
+def explained_any(
+    database: Database, error: BaseException, wait_s: float = WAIT_S
+) -> TrackingUnreadable:
+    """Do the same for an error that SQLAlchemy may have put around the driver's."""
+    inner = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return explained(database, inner, wait_s)
+
+
+@contextmanager
+def told(database: Database, wait_s: float) -> Iterator[None]:
+    """Raise what goes wrong inside in our words."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise explained_any(database, error, wait_s) from error
+
+
+def grouped(pairs: Iterable[Sequence[Any]], tables: Iterable[str] | None) -> Columns:
+    """Make pairs of table and column into the columns of each table, of the wanted ones only."""
+    wanted = None if tables is None else frozenset(tables)
+    found: dict[str, set[str]] = {}
+    for name, item in pairs:
+        if wanted is None or name in wanted:
+            found.setdefault(str(name), set()).add(str(item))
+    return {name: frozenset(items) for name, items in found.items()}
 
 
 def _parsed(database: Database) -> URL:

@@ -22,8 +22,8 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     """
     from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.cycle import Workplace
+    from mlflow_cleanup.cycle.holding import lease_of
     from mlflow_cleanup.cycle.sweep import known_and_unknown
-    from mlflow_cleanup.ledger.lease import Lease
     from mlflow_cleanup.ledger.ledger import Ledger
     from mlflow_cleanup.observe.places import slashed
     from mlflow_cleanup.report.text import printable, size_text
@@ -33,8 +33,9 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
     if real not in {slashed(os.path.realpath(item)) for item in settings.roots}:
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
     require_database(settings.database)
-    with Lease(settings.lease_places, "mlflow-cleanup adopt") as lease:
-        workplace = Workplace(settings, Ledger.open(settings.home, lease.fence))
+    with lease_of(settings, "mlflow-cleanup adopt") as lease:
+        ledger = Ledger.open(settings.home, lease.fence)
+        workplace = Workplace(settings, ledger, still_ours=lease.verify)
         try:
             used, unknown, size = known_and_unknown(workplace, real)
             put(

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
+from mlflow_cleanup.cycle.holding import lease_of
 from mlflow_cleanup.cycle.requests import do, outcome_of
 from mlflow_cleanup.errors import (
     CleanupError,
@@ -20,7 +21,7 @@ from mlflow_cleanup.errors import (
     PlanRefused,
     SweepRefused,
 )
-from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
+from mlflow_cleanup.ledger.lease import MONITOR, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress, Requests
 from mlflow_cleanup.model.ledger_home import LedgerHome
@@ -44,8 +45,9 @@ def do_to_items(settings: Settings, verb: str, ids: Sequence[str]) -> Values:
     Ledger.read(settings.home).close()  # says clearly when there is none yet
 
     def here() -> Values:
-        with Lease(settings.lease_places, f"mlflow-cleanup {verb}") as lease:
-            workplace = Workplace(settings, Ledger.open(settings.home, lease.fence))
+        with lease_of(settings, f"mlflow-cleanup {verb}") as lease:
+            ledger = Ledger.open(settings.home, lease.fence)
+            workplace = Workplace(settings, ledger, still_ours=lease.verify)
             try:
                 return {"items": [outcome_of(item) for item in do(Cycle(workplace), verb, ids)]}
             finally:

@@ -17,13 +17,14 @@ from mlflow_cleanup.cli.saying import say
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.collection import Collection, Take, look_only
+from mlflow_cleanup.cycle.holding import lease_of
 from mlflow_cleanup.cycle.requests import APPLY, PURGE
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import take_places
 from mlflow_cleanup.decide.retention import is_due
 from mlflow_cleanup.errors import BadUsage, DatabaseBusy, LeaseHeld
 from mlflow_cleanup.ledger.items import HELD, OPEN
-from mlflow_cleanup.ledger.lease import MONITOR, Lease, current_holder
+from mlflow_cleanup.ledger.lease import MONITOR, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.collected import Fate
@@ -69,9 +70,9 @@ def hands(settings: Settings, selection: Selection, tally: Tally) -> Iterator[Ha
     _check(settings, selection)
     with stopping() as stop, seldom_collected():
         if holder is None:
-            with Lease(settings.lease_places, "mlflow-cleanup gc") as lease:
+            with lease_of(settings, "mlflow-cleanup gc") as lease:
                 ledger = Ledger.open(settings.home, lease.fence)
-                workplace = Workplace(settings, ledger, stop=stop)
+                workplace = Workplace(settings, ledger, stop=stop, still_ours=lease.verify)
                 try:
                     yield here(workplace, selection, tally)
                 finally:

@@ -20,10 +20,10 @@ from mlflow_cleanup.cli.options import require_database
 from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
+from mlflow_cleanup.cycle.holding import lease_of
 from mlflow_cleanup.cycle.requests import APPLY
 from mlflow_cleanup.cycle.sweep import carry_out, look, require_current, require_same
 from mlflow_cleanup.errors import BadUsage
-from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
 from mlflow_cleanup.model.plan import Step, StepResult, SweepPlan
@@ -67,9 +67,15 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
     with stopping() as stop, Bar(quiet=quiet) as bar:
 
         def here() -> Values:
-            with Lease(settings.lease_places, f"mlflow-cleanup {what}") as lease:
+            with lease_of(settings, f"mlflow-cleanup {what}") as lease:
                 ledger = Ledger.open(settings.home, lease.fence)
-                workplace = Workplace(settings, ledger, stop=stop, listers=spare_cores())
+                workplace = Workplace(
+                    settings,
+                    ledger,
+                    stop=stop,
+                    listers=spare_cores(),
+                    still_ours=lease.verify,
+                )
                 try:
                     with seldom_collected():
                         return _here(workplace, make, bar)

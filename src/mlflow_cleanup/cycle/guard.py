@@ -35,7 +35,9 @@ def admit(workplace: Workplace, sight: Sight, delta: Departures) -> Admission:
     unreachable, foreign = workplace.check_roots()
     facts, limits = _facts(workplace, sight, delta, foreign), _limits(workplace)
     ledger = workplace.ledger
-    ledger.refusals.keep_only({item.plan_id for item in suspicions(facts, limits)}, facts.problems)
+    # On a standby nothing is over: what it says may be old.
+    certain = [*facts.problems, *(["standby"] if facts.found_identity.is_standby else [])]
+    ledger.refusals.keep_only({item.plan_id for item in suspicions(facts, limits)}, certain)
     confirmed = ledger.refusals.confirmed()
     refusal = examine(facts, limits, confirmed) or _unanswered(workplace, confirmed)
     if refusal is None:

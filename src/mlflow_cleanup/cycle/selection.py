@@ -14,7 +14,7 @@ from mlflow_cleanup.model.deleted import Deleted, Selection
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
-from mlflow_cleanup.observe.deleted import PAGE
+from mlflow_cleanup.observe.deleted import PAGE, Position
 
 _UNDATED = ""
 """Under this name the ledger remembers since when something undated is seen deleted."""
@@ -142,10 +142,10 @@ class Selected:
         yield from _in_pages(rows)
 
     def _every_run(self) -> Iterator[list[Deleted]]:
-        number = 0
+        last: Position = None
         while True:
             with self._tracking.deleted(self._selection.workspace) as reader:
-                rows, number = reader.runs_after(number)
+                rows, last = reader.runs_after(last)
             if not rows:
                 return
             yield rows

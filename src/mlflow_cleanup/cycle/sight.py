@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
@@ -33,7 +34,7 @@ class Sight:
     listed: tuple[Inventory, ...] = ()
     places: Places = field(init=False)
     snapshot: Snapshot | None = field(init=False, default=None)
-    _version: tuple[int, int] | None = field(init=False, default=None)
+    _version: Hashable | None = field(init=False, default=None)
     _roots: tuple[str, ...] = field(init=False, default=())
     _pins: list[Pin] = field(init=False, default_factory=list)
     _ground: Ground | None = field(init=False, default=None)
@@ -59,8 +60,10 @@ class Sight:
     def refresh(self) -> None:
         """Read again unless nothing was committed or pinned since, and no claim leads elsewhere.
 
-        Raises TrackingUnreadable when claims can no longer be read.
+        Raises TrackingUnreadable when claims can no longer be read, LeaseLost when another process
+        may act by now.
         """
+        self.workplace.still_ours()
         version = self.workplace.probe.version()
         is_known = version is not None and version == self._version
         is_known = is_known and self._pins == self.workplace.ledger.pins.all()
@@ -73,8 +76,8 @@ class Sight:
         known = self.workplace.ledger.identity
         if known is not None and not known.may_become(snapshot.identity):
             raise TrackingUnreadable(
-                "the tracking database was replaced or went back in time in the middle of a step; "
-                "what was not done yet was left, and the next look judges it anew"
+                "the tracking database was replaced, went back in time or became a standby in the "
+                "middle of a step; what was not done yet was left, and the next look judges it anew"
             )
 
     @property

@@ -160,7 +160,7 @@ class Cycle:
         delta = self._compare(heads)
         if delta.orphaned or delta.arrived & self._ledger.known.others:
             return False
-        if known.went_back(found) or not known.is_same_as(found):
+        if not known.may_become(found):
             return False
         if delta.arrived:
             rows = self._workplace.tracking.rows(delta.arrived)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from mlflow_cleanup.backends.sqlite import file_id
+from mlflow_cleanup.backends.base import Probe
+from mlflow_cleanup.backends.files import file_id
+from mlflow_cleanup.backends.opening import is_there
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.errors import (
     ForeignOwner,
     LedgerMissing,
     NoRoot,
     RegistryGone,
+    RegistryNotGiven,
     RootTwice,
     StoreUnreachable,
 )
@@ -28,7 +31,6 @@ from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.inventory import Inventory
 from mlflow_cleanup.model.location import RESERVED, Whereabouts
 from mlflow_cleanup.model.snapshot import BackendIdentity
-from mlflow_cleanup.observe.changes import ChangeProbe
 from mlflow_cleanup.observe.places import Places, fold_for, slashed
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from mlflow_cleanup.stores.local.marker import Owner
@@ -47,10 +49,6 @@ def _is_left(root: str, here: AbstractSet[str]) -> bool:
     return not os.path.lexists(os.path.join(root, RESERVED))
 
 
-def _named(path: str | None) -> Database | None:
-    return None if path is None else Database.of_file(path)
-
-
 def _ignore(_: Event) -> None:
     """Tell nobody."""
 
@@ -61,6 +59,7 @@ class Workplace:
 
     `stop` ends long work between two steps; `is_called` says that something more urgent came in.
     `listers` are processes that help to list large roots: none where nobody waits for it.
+    `still_ours` raises LeaseLost where the lease is not held any more.
     """
 
     settings: Settings
@@ -70,19 +69,20 @@ class Workplace:
     stop: threading.Event = field(default_factory=threading.Event)
     is_called: Callable[[], bool] = lambda: False
     listers: int = 0
+    still_ours: Callable[[], None] = lambda: None
     tracking: TrackingDatabase = field(init=False)
     registry: TrackingDatabase | None = field(init=False, default=None)
-    probe: ChangeProbe = field(init=False)
+    probe: Probe = field(init=False)
     _marked: dict[str, Mapping[str, int | None]] = field(init=False, default_factory=dict)
     """By which experiments the marker of each root recognises the database."""
     _stores: dict[str, LocalStore] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tracking = TrackingDatabase(self.settings.database)
-        registry = self.settings.registry or _named(self.ledger.registry)
+        registry = self.settings.registry or self._registry_of_before()
         if registry is not None and registry != self.settings.database:
             self.registry = TrackingDatabase(registry)
-        self.probe = ChangeProbe(self.settings.database.name)
+        self.probe = self.tracking.probe()
 
     @classmethod
     def to_read(
@@ -95,18 +95,29 @@ class Workplace:
             ledger = Ledger.empty()
         return cls(settings, ledger, stop=stop or threading.Event(), listers=listers)
 
+    def _registry_of_before(self) -> Database | None:
+        """Return the registry that an earlier start was given, as far as its file is known."""
+        known = self.ledger.registry
+        if known is None or known == self.settings.database.name:
+            return None
+        return None if "://" in known else Database.of_file(known)
+
     def registry_claims(self) -> list[Claim]:
         """Read what a model registry kept apart claims; raises TrackingUnreadable."""
+        known = self.ledger.registry
+        is_asked_for = self.settings.registry is None and known != self.settings.database.name
+        if is_asked_for and known is not None and "://" in known:
+            raise RegistryNotGiven(known)
         if self.registry is None:
             return []
-        if self.settings.registry is None and not os.path.exists(self.registry.path):
-            raise RegistryGone(self.registry.path, self.settings.database.name)
+        if self.settings.registry is None and not is_there(self.registry.database):
+            raise RegistryGone(self.registry.database.name, self.settings.database.name)
         return self.registry.version_claims()
 
     def remember_registry(self) -> None:
         """Let later starts that are told of no model registry read the one of this start too."""
         if self.settings.registry is not None:
-            self.ledger.set_registry(self.registry.path if self.registry else None)
+            self.ledger.set_registry(self.registry.database.name if self.registry else None)
 
     @property
     def fold(self) -> Callable[[str], str]:
@@ -208,12 +219,13 @@ class Workplace:
         self.forget_stores()
 
     def _owner(self, identity: BackendIdentity) -> Owner:
-        file = file_id(self.settings.database.name)
+        database = self.settings.database
+        file = None if database.path is None else file_id(database.path)
         return Owner(
-            self.settings.database.name,
+            database.name,
             identity,
             self.ledger.id,
-            file=f"{file[0]}:{file[1]}" if file else None,
+            file=f"{file[0]}:{file[1]}" if file else identity.file,
         )
 
     def _mark(self, root: str) -> None:

@@ -46,10 +46,11 @@ def examine(
     """Return why the whole plan is refused, or None when nothing is suspicious.
 
     Plans that an operator confirmed are passed over, each by itself: confirming one waves no other
-    safeguard through. Claims that could not be read are no matter of opinion.
+    safeguard through. Claims that could not be read are no matter of opinion, and a server that
+    follows another one may be behind it.
     """
-    if (incomplete := _incomplete_claims(facts)) is not None:
-        return incomplete
+    if (certain := _standby(facts) or _incomplete_claims(facts)) is not None:
+        return certain
     waiting = (item for item in suspicions(facts, limits) if item.plan_id not in confirmed)
     return next(waiting, None)
 
@@ -74,6 +75,17 @@ def _unknown_schema(facts: Facts, limits: Limits) -> Refusal | None:
         "not every claim may have been read (--allow-unknown-schema acts all the same)",
         "schema",
         [facts.schema.revision],
+    )
+
+
+def _standby(facts: Facts) -> Refusal | None:
+    if not facts.found_identity.is_standby:
+        return None
+    return _refusal(
+        "the server of the tracking database is a standby, a replica, or read-only: what it says "
+        "may be old, so it is only watched (connect to the primary with --backend-store-uri)",
+        "standby",
+        [str(facts.found_identity.server)],
     )
 
 

@@ -10,21 +10,23 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LedgerUnwritable
+from mlflow_cleanup.errors import DatabaseGone, LeaseHeld, LeaseLost, LedgerUnwritable
+from mlflow_cleanup.ledger.fence import IDLE_S, Fence
 from mlflow_cleanup.ledger.holder import HOLDER_FILE, MONITOR, UNKNOWN, WAIT_S, Holder
 from mlflow_cleanup.ledger.opening import require_driver
 from mlflow_cleanup.model.ledger_home import LedgerHome, LedgerServer
 
 if TYPE_CHECKING:
-    from mlflow_cleanup.ledger.fence import Fence
     from mlflow_cleanup.ledger.session_lock import SessionLock
 
 __all__ = ["HOLDER_FILE", "MONITOR", "Holder", "Lease", "current_holder", "read_holder"]
@@ -32,18 +34,44 @@ __all__ = ["HOLDER_FILE", "MONITOR", "Holder", "Lease", "current_holder", "read_
 LOCK_FILE = "lease.lock"
 
 
+class ServerLock(Protocol):
+    """The lock that a database's server keeps for one connection, as long as that lives."""
+
+    def acquire(self) -> None:
+        """Take it; raises LeaseHeld, or what keeps the server from being asked."""
+        ...
+
+    def verify(self) -> None:
+        """Raise LeaseLost where it is not held any more."""
+        ...
+
+    def expire_after(self, idle_s: float) -> None:
+        """Have the server let go of it, where it can, when it is not asked for so long."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; harmless when it is not held."""
+        ...
+
+
 class Lease:
     """Locks that end with the process, however it ends.
 
     `places` are the ledger's home, which is locked in any case, and where the state directory lies
-    by default. `wake` is called when somebody left a request in a ledger on a server.
+    by default. Of a database on a server no file says who else works there: `server` is its own
+    lock. `wake` is called when somebody left a request in a ledger on a server.
     """
 
     def __init__(
-        self, places: Sequence[LedgerHome], what: str, wake: Callable[[], None] | None = None
+        self,
+        places: Sequence[LedgerHome],
+        what: str,
+        server: ServerLock | None = None,
+        wake: Callable[[], None] | None = None,
     ) -> None:
         self._what, self._wake, self._places = what, wake, list(dict.fromkeys(places))
         self._held: list[_Lock | SessionLock] = []
+        self._server, self._asking = server, threading.RLock()
         self.fence: Fence | None = None
 
     @property
@@ -51,8 +79,11 @@ class Lease:
         """Tell whether this object holds it."""
         return bool(self._held)
 
-    def acquire(self) -> None:
-        """Take the lease; raises LeaseHeld naming the holder."""
+    def acquire(self, *, waits: bool = False) -> None:
+        """Take the lease; raises LeaseHeld naming the holder.
+
+        With `waits` a server that cannot be reached yet is no error: `renew` asks again.
+        """
         try:
             # The one that others may wait for comes last.
             for place in sorted(self._places, key=lambda one: isinstance(one, LedgerServer)):
@@ -60,6 +91,7 @@ class Lease:
                     self._take_session(place)
                 elif place == self._places[0] or _can_be_locked(place):
                     self._held.append(_Lock(place, self._what))
+            self._acquire_on_server(waits=waits)
         except BaseException:
             self.release()
             raise
@@ -70,21 +102,57 @@ class Lease:
         return self.fence is not None and not self.fence.is_fresh
 
     def verify(self) -> None:
-        """Raise LeaseLost when it is not held any more, or its lock file is another one."""
+        """Raise LeaseLost when a lock is not ours any more: another file, or no connection."""
         for lock in self._held:
             lock.verify()
+        if self._server is not None:
+            with self._asking:
+                self._server.verify()
+
+    def renew(self) -> None:
+        """Do the same, but take the server's lock again where it was lost with its connection.
+
+        Raises LeaseHeld where somebody else has it by now. Not for the middle of any work.
+        """
+        try:
+            self.verify()
+        except LeaseLost as error:
+            if not error.is_on_server or self._server is None:
+                raise
+            self._acquire_on_server(waits=False)
+
+    def _acquire_on_server(self, *, waits: bool) -> None:
+        if self._server is None:
+            return
+        try:
+            with self._asking:
+                self._server.acquire()
+                if self.fence is not None:
+                    self._server.expire_after(IDLE_S)
+        except DatabaseGone:
+            if not waits:
+                raise
 
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
+        if self._server is not None:
+            with self._asking:
+                self._server.release()
         while self._held:
             self._held.pop().release()
         self.fence = None
+
+    def _keep_other(self) -> None:
+        """Let the tracking database's server see that we live; what it says is for `verify`."""
+        if self._server is not None:
+            with suppress(Exception), self._asking:
+                self._server.verify()
 
     def _take_session(self, server: LedgerServer) -> None:
         require_driver(server)
         from mlflow_cleanup.ledger.session_lock import SessionLock  # noqa: PLC0415 - an extra
 
-        lock = SessionLock(server, self._what, self._wake)
+        lock = SessionLock(server, self._what, self._wake, self._keep_other)
         self._held.append(lock)
         self.fence = lock.fence
 

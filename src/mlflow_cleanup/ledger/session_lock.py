@@ -46,7 +46,14 @@ _HELD = (
 class SessionLock:
     """One lock, held by a connection of its own, with a row that says by whom."""
 
-    def __init__(self, server: LedgerServer, what: str, wake: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        server: LedgerServer,
+        what: str,
+        wake: Callable[[], None] | None,
+        beside: Callable[[], None],
+    ) -> None:
+        self._beside = beside
         self._key = _key_of(server)
         self._session = connect(server, f"mlflow-cleanup lease {server.schema}")
         self._is_over = threading.Event()
@@ -135,6 +142,7 @@ class SessionLock:
                 select.select([self._session.raw.fileno()], [], [], PING_S)
                 if not self._is_over.is_set():
                     self.verify()
+                    self._beside()
             except LeaseTaken:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it was: it cannot be kept

@@ -48,6 +48,11 @@ class BackendIdentity:
     is device and inode; `schema_count` the schema cookie, which SQLite's backup API and VACUUM
     count up though the schema stays the same; `pages` the size of the database, which only VACUUM
     makes smaller.
+
+    On a server `change_count` counts transactions, `server` is its own id, None where that cannot
+    be read, `file` that of the database there, `schema_count` when its tables were made, and
+    `timeline` PostgreSQL's, which a fail-over and a restored backup count up. `is_standby`: it
+    follows another server, and may be behind it.
     """
 
     anchors: Mapping[str, int | None]
@@ -55,6 +60,9 @@ class BackendIdentity:
     file: str | None = None
     schema_count: int | None = None
     pages: int | None = None
+    server: str | None = None
+    timeline: int | None = None
+    is_standby: bool = False
 
     def is_same_as(self, other: BackendIdentity) -> bool:
         """Tell whether both can be one database: some oldest experiment is the same in both."""
@@ -65,20 +73,29 @@ class BackendIdentity:
         return any(others.get(id_) == at for id_, at in dated.items())
 
     def went_back(self, found: BackendIdentity) -> bool:
-        """Tell whether the change counter fell, which it does not while a database lives on."""
-        known, now = self.change_count, found.change_count
-        return known is not None and now is not None and now < known
+        """Tell whether the change counter fell, which it does not while a database lives on.
+
+        Those of two servers have nothing to do with each other.
+        """
+        pairs = ((self.change_count, found.change_count), (self.timeline, found.timeline))
+        return self.server == found.server and any(
+            known is not None and now is not None and now < known for known, now in pairs
+        )
 
     def may_become(self, found: BackendIdentity) -> bool:
         """Tell whether a later look at the same database can find this."""
-        return self.is_same_as(found) and not self.went_back(found)
+        return self.is_same_as(found) and not self.went_back(found) and not found.is_standby
 
     def was_written_over(self, found: BackendIdentity) -> bool:
-        """Tell whether the file is another one, or all of its pages were written anew."""
+        """Tell whether it is another file, timeline or database, or was written anew as a whole."""
         shrank = None not in (self.pages, found.pages) and (found.pages or 0) < (self.pages or 0)
         return shrank or any(
             None not in pair and pair[0] != pair[1]
-            for pair in ((self.file, found.file), (self.schema_count, found.schema_count))
+            for pair in (
+                (self.file, found.file),
+                (self.schema_count, found.schema_count),
+                (self.timeline, found.timeline),
+            )
         )
 
     def __str__(self) -> str:

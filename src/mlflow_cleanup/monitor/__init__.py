@@ -74,7 +74,8 @@ class MLflowDatabaseMonitor:
         """Take the lease, open the ledger, and start watching in daemon threads."""
         if any(thread.is_alive() for thread in self._threads):
             raise BadUsage("this monitor is running already; stop it before starting it again")
-        if not os.path.isdir(os.path.dirname(self.settings.database.name)):
+        path = self.settings.database.path
+        if path is not None and not os.path.isdir(os.path.dirname(path)):
             raise BadUsage(
                 f"the directory of the tracking database {self.settings.database} does not exist; "
                 "nothing was started. Check --backend-store-uri."

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
+from mlflow_cleanup.backends.opening import is_there
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.collection import Collection
@@ -18,7 +19,13 @@ from mlflow_cleanup.cycle.requests import answer_requests
 from mlflow_cleanup.cycle.selection import Selected
 from mlflow_cleanup.cycle.sweep import carry_out
 from mlflow_cleanup.cycle.turn import Scope
-from mlflow_cleanup.errors import CleanupError, DatabaseNotReady, PlanRefused, SweepRefused
+from mlflow_cleanup.errors import (
+    CleanupError,
+    DatabaseGone,
+    DatabaseNotReady,
+    PlanRefused,
+    SweepRefused,
+)
 from mlflow_cleanup.ledger.ageing import utc
 from mlflow_cleanup.model.collected import Fate
 from mlflow_cleanup.model.deleted import Selection
@@ -62,6 +69,7 @@ class Cleaner(threading.Thread):
         self._cycle = Cycle(workplace)
         self._full_cycles = FullCycles(settings, calls, workplace.ledger)
         self._complaint: str | None = None
+        self._complained_of: object = None
         self._failures = 0
         self._due_s: float | None = None
         self._scope = Scope.EVERYTHING
@@ -99,7 +107,7 @@ class Cleaner(threading.Thread):
         is_called = calls.work.wait(self._pause_s())
         calls.work.clear()
         calls.urgent.clear()
-        if not os.path.exists(self._settings.database.name):
+        if not is_there(self._settings.database):
             self._due_s = None
             return None
         if not is_called or calls.everything.is_set() or self._failures:
@@ -143,9 +151,11 @@ class Cleaner(threading.Thread):
             self._calls.everything.set()
             self._calls.work.set()
         except PlanRefused as refusal:
-            self._failures, self._complaint = 0, str(refusal)
+            self._failures, self._complaint, self._complained_of = 0, str(refusal), str(refusal)
         except DatabaseNotReady as error:
             self._complain(str(error), quiet_turns=_NOT_READY_TURNS)
+        except DatabaseGone as error:
+            self._complain(str(error), about=DatabaseGone)
         except Exception as error:  # noqa: BLE001 - MLflow goes on and so do we, whatever this was
             self._complain(_in_words(error))
         else:
@@ -160,7 +170,7 @@ class Cleaner(threading.Thread):
             urgent.is_set() and time.monotonic() - begun > _PURGE_SLICE_S
         )
         self._due_s = None  # a cycle that fails or is refused must not be repeated for its sake
-        if not os.path.exists(self._settings.database.name):
+        if not is_there(self._settings.database):
             return
         self._verify_lease()
         self._cycle.run(scope)
@@ -170,7 +180,7 @@ class Cleaner(threading.Thread):
 
     def _sweep(self) -> None:
         """Carry out a full cycle's plan that was made meanwhile."""
-        if not os.path.exists(self._settings.database.name):
+        if not is_there(self._settings.database):
             return  # MLflow is about to make it
         ledger, clock = self._workplace.ledger, self._workplace.clock
         plan = self._full_cycles.ready(ledger.now(clock()))
@@ -214,16 +224,17 @@ class Cleaner(threading.Thread):
         answer_requests(self._cycle, self._workplace, only_short=True)
         self.publish()
 
-    def _complain(self, text: str, quiet_turns: int = 0) -> None:
+    def _complain(self, text: str, quiet_turns: int = 0, about: object = None) -> None:
+        """Tell once what goes wrong; `about` is what it is where the text says more each time."""
         self._failures += 1
-        if text != self._complaint and self._failures > quiet_turns:
-            self._complaint = text
+        if (about or text) != self._complained_of and self._failures > quiet_turns:
+            self._complaint, self._complained_of = text, about or text
             self._say(EventKind.WAITING, text)
 
     def _recovered(self) -> None:
         self._failures = 0
         if self._complaint is not None:
-            self._complaint = None
+            self._complaint = self._complained_of = None
             self._say(EventKind.RESUMED, "")
 
     def _say(self, kind: EventKind, detail: str) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Workplace
+from mlflow_cleanup.cycle.holding import lease_of
 from mlflow_cleanup.ledger.ageing import Reading
-from mlflow_cleanup.ledger.lease import MONITOR, Lease
+from mlflow_cleanup.ledger.lease import MONITOR
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.monitor.calls import Calls, Tell
 from mlflow_cleanup.monitor.cleaner import Cleaner
@@ -27,15 +28,22 @@ class Shift:
         self, settings: Settings, calls: Calls, tell: Tell, clock: Callable[[], Reading]
     ) -> None:
         self.calls = calls
-        self._lease = Lease(settings.lease_places, MONITOR, self._look)
-        self._lease.acquire()
+        self._lease = lease_of(settings, MONITOR, self._look)
+        self._lease.acquire(waits=True)
         try:
             self._ledger = Ledger.open(settings.home, self._lease.fence)
         except BaseException:
             self._lease.release()
             raise
-        workplace = Workplace(settings, self._ledger, tell=tell, clock=clock, stop=calls.stop)
-        cleaner = Cleaner(settings, calls, workplace, self._lease.verify)
+        workplace = Workplace(
+            settings,
+            self._ledger,
+            tell=tell,
+            clock=clock,
+            stop=calls.stop,
+            still_ours=self._lease.verify,
+        )
+        cleaner = Cleaner(settings, calls, workplace, self._lease.renew)
         cleaner.publish()
         self.threads: list[threading.Thread] = [Watcher(settings, calls), cleaner]
         for thread in self.threads:

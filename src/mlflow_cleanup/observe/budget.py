@@ -13,6 +13,32 @@ SAVED_S = 5.0
 """Processor time saved up while idle: a burst of a few hundred deletes is answered at once."""
 
 
+LONGEST_PAUSE_S = 30.0
+"""Between two attempts to read from a server that is away."""
+
+
+class GrowingPause:
+    """How long to leave alone what cannot be reached: twice as long after each attempt."""
+
+    def __init__(self, first_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._first_s, self._clock = first_s, clock
+        self._pause_s, self._until_s = first_s, 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether it is time for another attempt."""
+        return self._clock() >= self._until_s
+
+    def grow(self) -> None:
+        """Note an attempt that failed."""
+        self._until_s = self._clock() + self._pause_s
+        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self._first_s))
+
+    def end(self) -> None:
+        """Note one that worked."""
+        self._pause_s, self._until_s = self._first_s, 0.0
+
+
 class Budget:
     """Processor seconds that fill up at `share` and are spent by reads."""
 

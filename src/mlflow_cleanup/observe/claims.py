@@ -22,6 +22,7 @@ from sqlalchemy import (
     table,
 )
 
+from mlflow_cleanup.backends.sql import exact, is_run_id
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim, ClaimIndex, Crowd
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
@@ -51,8 +52,6 @@ _MEMBER_TABLES = (
 """What an experiment's pin keeps."""
 
 _LIVE = is_live(column("lifecycle_stage"))
-_ID_LENGTH = 32
-"""Hexadecimal digits of a run's id."""
 
 _MOST_FOLLOWED = 50  # references from version to version; a circle of them ends there
 
@@ -239,7 +238,8 @@ class Reader:
     def pins(self) -> frozenset[Entity]:
         """Read what an operator pinned: runs with their models, experiments with all in them."""
         is_pin = and_(
-            column("key") == KEEP_TAG, func.lower(func.coalesce(column("value"), "")) != "false"
+            column("key") == KEEP_TAG,
+            exact(func.lower(func.coalesce(column("value"), ""))) != "false",
         )
         pinned = {
             Entity(EntityKind.RUN, str(row[0]))
@@ -282,9 +282,8 @@ class Reader:
         of = table("experiments", column("experiment_id"), _text_column("artifact_location"))
         usual = of.c.artifact_location + "/" + runs.c.run_uuid + f"/{ARTIFACTS}"
         is_usual = and_(
-            runs.c.artifact_uri == usual,
-            func.length(runs.c.run_uuid) == _ID_LENGTH,
-            runs.c.run_uuid.op("NOT GLOB")("*[^0-9a-f]*"),
+            exact(runs.c.artifact_uri) == usual,
+            is_run_id(runs.c.run_uuid),
         )
         query = (
             select(runs.c.run_uuid, runs.c.artifact_uri)

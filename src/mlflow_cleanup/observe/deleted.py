@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, column, null, select, table, true
 
+from mlflow_cleanup.backends.sql import exact, page_key
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.entity import plain
@@ -28,6 +29,8 @@ _KEYS = {
 }
 
 Row = Any
+Position = int | str | None
+"""Where a page of rows ended; None: before the first one."""
 
 
 class DeletedReader:
@@ -59,7 +62,7 @@ class DeletedReader:
     def experiments(self) -> list[Deleted]:
         """Read all deleted experiments."""
         names = ("experiment_id", "name", "last_update_time", "artifact_location")
-        where = and_(column("lifecycle_stage") == DELETED, self._in_workspace())
+        where = and_(exact(column("lifecycle_stage")) == DELETED, self._in_workspace())
         return [
             Deleted(
                 Target(TargetKind.EXPERIMENT, plain(row.experiment_id), _ms(row.last_update_time)),
@@ -108,12 +111,13 @@ class DeletedReader:
                     found.setdefault(plain(row.experiment_id), plain(row.run_uuid))
         return found
 
-    def runs_after(self, number: int) -> tuple[list[Deleted], int]:
-        """Read a page of deleted runs, and the number after which the next one begins."""
-        where = and_(column("rowid") > number, self._in_workspace())
-        query = self._runs(where).order_by(column("rowid")).limit(PAGE)
-        rows = self._connection.execute(query).all()
-        return [_run(row) for row in rows], rows[-1].rowid if rows else number
+    def runs_after(self, last: Position = None) -> tuple[list[Deleted], Position]:
+        """Read a page of deleted runs, and the position after which the next one begins."""
+        place: ColumnElement[Any] = column(page_key("run_uuid", self._connection))
+        where = and_(true() if last is None else place > last, self._in_workspace())
+        query = self._runs(where).add_columns(place.label("position"))
+        rows = self._connection.execute(query.order_by(place).limit(PAGE)).all()
+        return [_run(row) for row in rows], rows[-1].position if rows else last
 
     def runs_named(self, ids: Collection[str]) -> list[Deleted]:
         """Read those of the given runs that are deleted."""
@@ -183,10 +187,10 @@ class DeletedReader:
         ]
 
     def _runs(self, where: ColumnElement[bool]) -> Any:  # noqa: ANN401 - an SQLAlchemy select
-        names = ("rowid", "run_uuid", "experiment_id", "artifact_uri", "name", "deleted_time")
-        optional = [self._optional("runs", name) for name in names[4:]]
-        wanted = [*map(column, names[:4]), *optional]
-        is_deleted = column("lifecycle_stage") == DELETED
+        names = ("run_uuid", "experiment_id", "artifact_uri", "name", "deleted_time")
+        optional = [self._optional("runs", name) for name in names[3:]]
+        wanted = [*map(column, names[:3]), *optional]
+        is_deleted = exact(column("lifecycle_stage")) == DELETED
         return select(*wanted).select_from(table("runs")).where(is_deleted, where)
 
     def _in_workspace(self, name: str = "experiments") -> ColumnElement[bool]:
@@ -194,9 +198,9 @@ class DeletedReader:
         if self._workspace is None:
             return true()
         if name == "jobs":
-            return column("workspace") == self._workspace
+            return exact(column("workspace")) == self._workspace
         source = table("experiments", column("experiment_id"), column("workspace"))
-        inside = select(source.c.experiment_id).where(source.c.workspace == self._workspace)
+        inside = select(source.c.experiment_id).where(exact(source.c.workspace) == self._workspace)
         return column("experiment_id").in_(inside.correlate(None))
 
     def _experiments_within(self) -> frozenset[str] | None:

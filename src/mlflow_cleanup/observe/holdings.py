@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, column, inspect, select, table
+from sqlalchemy import ColumnElement, Connection, column, select, table
 
+from mlflow_cleanup.backends.base import Columns
+from mlflow_cleanup.backends.sql import exact
 from mlflow_cleanup.model.entity import Entity, EntityKind, plain
 from mlflow_cleanup.model.holding import Holding, Holdings
 from mlflow_cleanup.model.moment import from_ms
@@ -36,13 +38,13 @@ _KNOWN_PLACES = frozenset(
 claims may be claimed there."""
 
 
-def read_holdings(connection: Connection, layout: Layout) -> Holdings:
-    """Read everything that left, in the transaction that is open."""
+def read_holdings(connection: Connection, layout: Layout, every: Columns) -> Holdings:
+    """Read everything that left, in the transaction that is open; `every` names all columns."""
     reader = _Reader(connection, layout)
     return Holdings(
         departed=tuple(chain(reader.runs(), reader.models(), reader.versions(), reader.traces())),
         experiments=tuple(reader.experiments()),
-        unknown=tuple(_unknown_columns(connection)),
+        unknown=tuple(_unknown_columns(every)),
     )
 
 
@@ -52,7 +54,7 @@ class _Reader:
         self._members = Members(connection, layout)
 
     def runs(self) -> Iterator[Holding]:
-        where = column("lifecycle_stage") == "deleted"
+        where = exact(column("lifecycle_stage")) == "deleted"
         names = ("run_uuid", "artifact_uri", "experiment_id", "name", "deleted_time")
         for row in self._rows("runs", names, where):
             yield Holding(
@@ -78,7 +80,7 @@ class _Reader:
                 )
 
     def versions(self) -> Iterator[Holding]:
-        where = column("current_stage") == _DELETED_STAGE
+        where = exact(column("current_stage")) == _DELETED_STAGE
         for row in self._rows("model_versions", ("name", "version", "storage_location"), where):
             place = text_or_none(row["storage_location"])
             if place:
@@ -116,9 +118,8 @@ class _Reader:
             yield {**dict.fromkeys(columns), **row._mapping}
 
 
-def _unknown_columns(connection: Connection) -> list[str]:
-    every = inspect(connection).get_multi_columns()
-    found = ((name, str(item["name"])) for (_, name), columns in every.items() for item in columns)
+def _unknown_columns(every: Columns) -> list[str]:
+    found = ((name, item) for name, columns in every.items() for item in columns)
     return sorted(
         f"{name}.{item}"
         for name, item in found

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, column, func, select, table
 from sqlalchemy import false as never
 
+from mlflow_cleanup.backends.sql import exact
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.schema import Layout
 
@@ -19,7 +20,7 @@ Row = Any
 
 def is_live(stage: ColumnElement[Any]) -> ColumnElement[bool]:
     """Whatever is not called deleted is live, an unknown or missing stage too."""
-    return func.coalesce(stage, "active") != "deleted"
+    return exact(func.coalesce(stage, "active")) != "deleted"
 
 
 class Members:
@@ -121,7 +122,8 @@ class Members:
             empty = table("trace_info", column("request_id"))
             nothing = select(empty.c.request_id, empty.c.request_id.label("value"))
             return nothing.where(never()).subquery()
-        return select(source.c.request_id, source.c.value).where(source.c.key.in_(keys)).subquery()
+        wanted = and_(source.c.key.in_(keys), exact(source.c.key).in_(keys))
+        return select(source.c.request_id, source.c.value).where(wanted).subquery()
 
 
 def _stages(name: str, id_: str) -> Any:  # noqa: ANN401 - an SQLAlchemy table

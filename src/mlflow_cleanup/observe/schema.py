@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
+from mlflow_cleanup.backends.base import Columns
 from mlflow_cleanup.model.entity import plain
 from mlflow_cleanup.model.snapshot import NO_REVISION, Schema
 
@@ -56,8 +56,8 @@ _JOBS = "jobs"
 
 _REVISION_TABLE = "alembic_version"
 
-Columns = Mapping[str, frozenset[str]]
-"""The names of the columns of each table that is there."""
+TABLES = (*_CLAIMING_TABLES, *_NAMING_TABLES, _JOBS, _REVISION_TABLE)
+"""The tables that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,6 @@ def missing_tables(layout: Layout) -> list[str]:
     )
     wanted = [*_IN_EVERY_RELEASE, *(name for tables in since for name in tables)]
     return [name for name in wanted if name not in layout.columns]
-
-
-def read_columns(connection: Connection) -> Columns:
-    """Look at the tables and columns that are there."""
-    inspector = inspect(connection)
-    present = set(inspector.get_table_names())
-    return {
-        table: frozenset(column["name"] for column in inspector.get_columns(table))
-        for table in (*_CLAIMING_TABLES, *_NAMING_TABLES, _JOBS, _REVISION_TABLE)
-        if table in present
-    }
 
 
 def read_schema(connection: Connection, columns: Columns) -> Schema:

@@ -48,9 +48,10 @@ def strings(source: str) -> list[str]:
 
 
 def can_be_asked_for(value: object) -> bool:
-    """Tell whether a value can stand in a query: text that is not valid UTF-8 cannot."""
+    """Tell whether a value can stand in a query: no NUL, and no invalid UTF-8."""
+    text = str(value)
     try:
-        str(value).encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\x00" not in text

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +13,15 @@ from sqlalchemy import (
     Executable,
     bindparam,
     column,
-    create_engine,
     null,
     select,
     table,
 )
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.backends import sqlite
-from mlflow_cleanup.errors import DatabaseBusy, DatabaseNotReady, TrackingUnreadable
+from mlflow_cleanup.backends.base import Columns, Probe
+from mlflow_cleanup.backends.opening import WAIT_S, open_backend
+from mlflow_cleanup.backends.sql import STREAMED, exact
+from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.claim import Claim
 from mlflow_cleanup.model.database import Database
@@ -38,26 +35,22 @@ from mlflow_cleanup.observe.holdings import read_holdings
 from mlflow_cleanup.observe.members import is_live
 from mlflow_cleanup.observe.owners import read_owners
 from mlflow_cleanup.observe.places import Places
-from mlflow_cleanup.observe.schema import Columns, Layout, read_columns, read_schema
+from mlflow_cleanup.observe.schema import TABLES, Layout, read_schema
+from mlflow_cleanup.observe.texts import can_be_asked_for
 
 _ROWS_AT_ONCE = 1000  # a call for each row would take as long as reading it
 _ANCHORS = 16
-_ASK_AGAIN_S = 0.001
 
 Wanted = Callable[[Heads], Collection[str]]
 
 
 class TrackingDatabase:
-    """One SQLite tracking database, read only. Every method raises TrackingUnreadable."""
+    """One tracking database, read only. Every method raises TrackingUnreadable."""
 
-    def __init__(self, database: Database, wait_s: float = sqlite.WAIT_S) -> None:
-        self.database, self._wait_s = database, wait_s
-        self.path = path = database.name
+    def __init__(self, database: Database, wait_s: float = WAIT_S) -> None:
+        self.database, self._backend = database, open_backend(database, wait_s)
         self._columns: Columns | None = None
-        self._columns_of: tuple[object, int] | None = None
-        self._engine = create_engine(
-            "sqlite://", creator=lambda: sqlite.connect(path, 0.0), poolclass=NullPool
-        )
+        self._columns_of: Hashable | None = None
 
     def heads(self) -> Heads:
         """Read which runs are active and which are deleted."""
@@ -91,7 +84,7 @@ class TrackingDatabase:
             heads = _heads(connection)
             rows = _rows(connection, layout, wanted(heads))
             claimed = read_claims(Reader(connection, layout), more)
-            holdings = read_holdings(connection, layout) if with_holdings else Holdings()
+            holdings = self._holdings(connection, layout) if with_holdings else Holdings()
             identity = self._identity(connection, layout)
         # Writers may go on: what follows looks at the file system and takes its time.
         return Snapshot(
@@ -115,7 +108,9 @@ class TrackingDatabase:
         with self._read() as (connection, layout):
             reader = Reader(connection, layout)
             if problems := reader.problems():
-                raise TrackingUnreadable(f"the model registry {self.path}: {'; '.join(problems)}")
+                raise TrackingUnreadable(
+                    f"the model registry {self.database}: {'; '.join(problems)}"
+                )
             return list(reader.model_versions())
 
     def experiments(self) -> list[tuple[str, str]]:
@@ -148,49 +143,27 @@ class TrackingDatabase:
 
     @contextmanager
     def _read(self) -> Iterator[tuple[Connection, Layout]]:
-        try:
-            with self._engine.connect() as connection:
-                self._begin(connection)
-                try:
-                    yield connection, self._known_layout(connection)
-                finally:
-                    connection.rollback()
-        except DBAPIError as error:
-            raise sqlite.explained(self.path, error.orig or error, self._wait_s) from error
-        except sqlite3.Error as error:
-            raise sqlite.explained(self.path, error, self._wait_s) from error
-
-    def _begin(self, connection: Connection) -> None:
-        """Begin to read one moment: the driver begins no transaction for reads by itself.
-
-        Asks for the lock often, as those who write without a pause leave it free for no time; once
-        it is there, nothing in this transaction has to wait any more.
-        """
-        ends = time.monotonic() + self._wait_s
-        while True:
-            connection.exec_driver_sql("BEGIN")
-            try:
-                _schema_count(connection)
-                return
-            except OperationalError as error:
-                connection.exec_driver_sql("ROLLBACK")
-                is_busy = isinstance(
-                    sqlite.explained(self.path, error.orig or error, self._wait_s), DatabaseBusy
-                )
-                if not is_busy or time.monotonic() >= ends:
-                    raise
-            time.sleep(_ASK_AGAIN_S)
+        with self._backend.reading() as connection:
+            yield connection, self._known_layout(connection)
 
     def _known_layout(self, connection: Connection) -> Layout:
-        """Look at the tables again only when SQLite says that they changed."""
-        read_from = (sqlite.file_id(self.path), _schema_count(connection))
-        if self._columns is None or self._columns_of != read_from:
-            self._columns, self._columns_of = read_columns(connection), read_from
+        """Look at the tables again only when the database says that they changed."""
+        read_from = self._backend.shape(connection)
+        if self._columns is None or read_from is None or self._columns_of != read_from:
+            self._columns = self._backend.columns(connection, TABLES)
+            self._columns_of = read_from
         # The revision is a row: it changes without the schema's version.
         layout = Layout(self._columns, read_schema(connection, self._columns))
         if not layout.is_tracking_database:
-            raise DatabaseNotReady(self.path)
+            raise DatabaseNotReady(self.database.name)
         return layout
+
+    def probe(self) -> Probe:
+        """Return what tells whether something changed; it keeps a connection of its own."""
+        return self._backend.probe()
+
+    def _holdings(self, connection: Connection, layout: Layout) -> Holdings:
+        return read_holdings(connection, layout, self._backend.columns(connection))
 
     def _identity(self, connection: Connection, layout: Layout) -> BackendIdentity:
         anchors: dict[str, int | None] = {}
@@ -205,22 +178,11 @@ class TrackingDatabase:
             for some in (oldest, staying) if can_tell else (oldest,):
                 for id_, at in connection.execute(some):
                     anchors[plain(id_)] = at if isinstance(at, int) else None
-        file = sqlite.file_id(self.path)
-        return BackendIdentity(
-            anchors,
-            change_count=sqlite.change_counter(self.path),
-            file=f"{file[0]}:{file[1]}" if file else None,
-            schema_count=_schema_count(connection),
-            pages=int(connection.exec_driver_sql("PRAGMA page_count").scalar() or 0),
-        )
-
-
-def _schema_count(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("PRAGMA schema_version").scalar() or 0)
+        return BackendIdentity(anchors, **self._backend.traits(connection)._asdict())
 
 
 def _heads(connection: Connection) -> Heads:
-    deleted = _ids(connection, column("lifecycle_stage") == "deleted")
+    deleted = _ids(connection, exact(column("lifecycle_stage")) == "deleted")
     # Whatever is not called deleted counts as active, an unknown or missing stage too.
     active = _ids(connection, is_live(column("lifecycle_stage")))
     return Heads(active=active, deleted=deleted)
@@ -229,14 +191,15 @@ def _heads(connection: Connection) -> Heads:
 def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
     run_id: ColumnElement[Any] = column("run_uuid")
     query = select(run_id).select_from(table("runs")).where(where)
-    found = connection.execute(query).partitions(_ROWS_AT_ONCE)
+    # Read to its end at once: on MySQL no other query may come in between.
+    found = connection.execute(query, execution_options=STREAMED).partitions(_ROWS_AT_ONCE)
     return frozenset(plain(row[0]) for some in found for row in some)
 
 
 def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:
     query = _row_query(layout)
     found: dict[str, RunRow] = {}
-    for some in batches(run_ids):
+    for some in batches(filter(can_be_asked_for, run_ids)):
         for row in connection.execute(query, {"ids": some}):
             found[plain(row.run_uuid)] = RunRow(
                 run_id=plain(row.run_uuid),

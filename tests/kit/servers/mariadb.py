@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -142,10 +143,16 @@ class MariaDB:
         return str(self.home / "socket")
 
     def _answers(self) -> bool:
+        # The driver leaves a socket open that could not be connected.
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(self._socket)
+            except OSError:
+                return False
         try:
             self.connection().close()
         except pymysql.err.OperationalError:
-            return False
+            return False  # it listens, and is not ready yet
         return True
 
     def _make(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.backends.sqlite import change_counter, connect, explained
+from mlflow_cleanup.backends.sqlite_changes import ChangeProbe
 from mlflow_cleanup.errors import (
     DatabaseBusy,
     DatabaseMissing,
@@ -16,7 +17,6 @@ from mlflow_cleanup.errors import (
     TrackingUnreadable,
 )
 from mlflow_cleanup.model.database import Database
-from mlflow_cleanup.observe.changes import ChangeProbe
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.other_process import OtherProcess, as_plain_user, open_directory
 from tests.kit.tracking_db import TrackingFile, run_id

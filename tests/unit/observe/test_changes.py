@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.backends.files import mark_of
+from mlflow_cleanup.backends.sqlite_changes import ChangeProbe
 from mlflow_cleanup.model.database import Database
-from mlflow_cleanup.observe.changes import ChangeProbe, FileEvents, files_of, mark_of
+from mlflow_cleanup.observe.changes import FileEvents, files_of
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.other_process import OtherProcess
 from tests.kit.tracking_db import TrackingFile, run_id

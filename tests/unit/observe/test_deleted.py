@@ -12,6 +12,7 @@ from mlflow_cleanup.model.deleted import Deleted, Named
 from mlflow_cleanup.model.target import Target, TargetKind
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe import deleted as reading
+from mlflow_cleanup.observe.deleted import Position
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.tracking_db import REVISIONS, TrackingFile, run_id
 
@@ -28,10 +29,10 @@ def database(tmp_path: Path) -> TrackingFile:
 def every_run(database: TrackingFile, workspace: str | None = None) -> list[list[Deleted]]:
     """Read the deleted runs, page by page."""
     pages: list[list[Deleted]] = []
-    number = 0
+    last: Position = None
     while True:
         with TrackingDatabase(Database.of_file(str(database.path))).deleted(workspace) as reader:
-            rows, number = reader.runs_after(number)
+            rows, last = reader.runs_after(last)
         if not rows:
             return pages
         pages.append(rows)

@@ -9,7 +9,6 @@ from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import Entity, EntityKind, run
 from mlflow_cleanup.model.holding import Holding, Holdings
 from mlflow_cleanup.model.verdict import Gone
-from mlflow_cleanup.observe.holdings import read_holdings
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 from tests.kit.tracking_db import REVISIONS, TrackingFile, Value, run_id
 
@@ -28,8 +27,9 @@ def db(tmp_path: Path) -> TrackingFile:
 
 def holdings(db: TrackingFile) -> Holdings:
     """Read what left, in one transaction."""
-    with TrackingDatabase(Database.of_file(str(db.path)))._read() as (connection, layout):
-        return read_holdings(connection, layout)
+    tracking = TrackingDatabase(Database.of_file(str(db.path)))
+    with tracking._read() as (connection, layout):
+        return tracking._holdings(connection, layout)
 
 
 def departed(db: TrackingFile) -> dict[Entity, Holding]:

@@ -1,0 +1,147 @@
+"""Reading PostgreSQL tracking databases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+
+from mlflow_cleanup.backends.base import Columns, Probe, ServerLock, Traits
+from mlflow_cleanup.backends.held import Held, HeldLock
+from mlflow_cleanup.backends.servers import engine_of, grouped, told
+from mlflow_cleanup.model.database import Database
+
+ANSWER_MS = 120_000
+"""How long one query may run: reading every claim of a million runs takes a few seconds."""
+
+_IDLE_MS = 600_000  # what we leave open by mistake must not keep the server from cleaning up
+
+_BEGUN = text(
+    "SELECT set_config('statement_timeout', :answer_ms, true), "
+    "set_config('lock_timeout', :wait_ms, true), "
+    "set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
+)
+
+_COLUMNS = text(
+    "SELECT c.relname, a.attname FROM pg_catalog.pg_attribute a "
+    "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped "
+    "AND n.nspname NOT IN ('pg_catalog', 'information_schema') "
+    "AND pg_catalog.pg_table_is_visible(c.oid)"
+)
+"""What a name without a schema means here, whatever the search path is."""
+
+_TRAITS = text(
+    "SELECT pg_is_in_recovery(), "
+    "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
+    "txid_snapshot_xmax(txid_current_snapshot()), "
+    "has_function_privilege('pg_control_system()', 'EXECUTE'), "
+    "has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
+)
+_SYSTEM = text("SELECT system_identifier::text FROM pg_control_system()")
+_TIMELINE = text("SELECT timeline_id::bigint FROM pg_control_checkpoint()")
+
+# Every commit of anybody in the cluster takes a number out of the snapshot's list, or raises its
+# end. `txid_…` is there in every release, `pg_snapshot_…` since 13.
+_SEEN = "SELECT txid_current_snapshot()::text, pg_postmaster_start_time()::text"
+
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%(group)s::int, hashtext(coalesce(current_schema(), '')))"
+_HAS_LOCK = (
+    "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() "
+    "AND classid = %(group)s::bigint::oid AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_LOCK_GROUP = 1_835_822_183
+"""Tells our lock from those of others in the same database; any number would do."""
+
+_HOLDER = (
+    "SELECT coalesce(a.client_addr::text, 'the server itself'), a.backend_start::timestamptz(0) "
+    "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' "
+    "AND l.classid = %(group)s::bigint::oid AND l.granted "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+_EXPIRE = (
+    "SELECT set_config('idle_session_timeout', '{ms}', false) "
+    "WHERE current_setting('server_version_num')::int >= 140000"
+)
+"""Earlier servers wait for an idle connection as long as it is there."""
+
+
+class PostgreSQL:
+    """A database on a PostgreSQL server, read only."""
+
+    def __init__(self, database: Database, wait_s: float) -> None:
+        self.database, self._wait_s = database, wait_s
+        self._engine = engine_of(database).execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open, read one moment in one short transaction that changes nothing, and close."""
+        limits = {"answer_ms": ANSWER_MS, "wait_ms": int(self._wait_s * 1000), "idle_ms": _IDLE_MS}
+        with told(self.database, self._wait_s), self._engine.connect() as connection:
+            connection.execute(_BEGUN, {name: str(value) for name, value in limits.items()})
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    def shape(self, connection: Connection) -> Hashable | None:  # noqa: ARG002 - the protocol's
+        """Return None: only looking at the tables tells what they are."""
+        return None
+
+    def columns(self, connection: Connection, tables: Iterable[str] | None = None) -> Columns:
+        """Look at the tables and columns that are there."""
+        return grouped(connection.execute(_COLUMNS), tables)
+
+    def traits(self, connection: Connection) -> Traits:
+        """Read by what this database is recognised."""
+        is_standby, number, count, *may_read = connection.execute(_TRAITS).one()
+        system = str(connection.execute(_SYSTEM).scalar()) if may_read[0] else None
+        timeline = connection.execute(_TIMELINE).scalar() if may_read[1] else None
+        return Traits(
+            change_count=int(count),
+            file=None if system is None else f"{system}:{number}",
+            server=system,
+            timeline=None if timeline is None else int(timeline),
+            is_standby=bool(is_standby),
+        )
+
+    def probe(self) -> Probe:
+        """Return what tells whether something changed."""
+        return _Probe(self.database)
+
+    def lock(self) -> ServerLock:
+        """Return the lock that excludes whoever acts on the same database from elsewhere."""
+        names = {"group": _LOCK_GROUP}
+        return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER, _EXPIRE), names)
+
+
+class _Probe:
+    """One small connection without a transaction; a commit anywhere in the cluster is a change."""
+
+    def __init__(self, database: Database) -> None:
+        self._held = Held(database)
+        self._seen: Hashable | None = None
+        self._is_first = True
+
+    def changed(self) -> bool:
+        seen = self.version()
+        is_new = self._is_first or seen != self._seen
+        self._seen, self._is_first = seen, False
+        return is_new
+
+    def settle(self, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Nothing to wait for: what the snapshot says is what a query sees."""
+
+    def version(self) -> Hashable | None:
+        row = self._held.ask(_SEEN)
+        return None if row is None else tuple(row)
+
+    def close(self) -> None:
+        self._held.close()
