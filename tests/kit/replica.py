@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow_cleanup import Event, MLflowDatabaseMonitor, Settings
@@ -26,6 +27,7 @@ class Replica:
 
     process: subprocess.Popen[str]
     lines: list[str]
+    _listener: threading.Thread = field(init=False)
 
     @classmethod
     def start(cls, *, backend: str, root: Path, ledger: str, home: Path) -> Replica:
@@ -41,7 +43,8 @@ class Replica:
         process.stdin.write(json.dumps(told) + "\n")
         process.stdin.flush()
         made = cls(process, [])
-        threading.Thread(target=made._listen, daemon=True).start()
+        made._listener = threading.Thread(target=made._listen, daemon=True)
+        made._listener.start()
         return made
 
     def says(self, words: str, times: int = 1) -> str:
@@ -51,7 +54,7 @@ class Replica:
             found = [line for line in self.lines if words in line]
             return found if len(found) >= times else []
 
-        return until(heard, f"{words!r} from process {self.process.pid}")[-1]
+        return until(heard, f"{words!r} from process {self.process.pid}", 60)[-1]
 
     def pause(self) -> None:
         """Stop it as it is, as a machine that hangs is."""
@@ -68,15 +71,18 @@ class Replica:
 
     def end(self) -> None:
         """Let it end in order, unless it has."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         if self.process.poll() is None:
             self.go_on()
-            assert self.process.stdin is not None
             self.process.stdin.close()
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.kill()
-        assert self.process.stdout is not None
+        self._listener.join(30)
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
 
     def _listen(self) -> None:

@@ -79,6 +79,9 @@ class LedgerDatabase(ABC):
         """Tell whether the connection is over, so that it has to be opened anew."""
         return False
 
+    def abandon(self) -> None:  # noqa: B027 - a file answers always
+        """Have nobody wait any longer for an answer; called from another thread."""
+
     @abstractmethod
     def transaction(self) -> AbstractContextManager[Connection]:
         """All or nothing; raises LedgerUnwritable when it cannot be made durable."""

@@ -142,6 +142,11 @@ class Lease:
             self._held.pop().release()
         self.fence = None
 
+    def abandon(self) -> None:
+        """Have nobody wait any longer for the ledger's server; called from another thread."""
+        for lock in self._held:
+            lock.abandon()
+
     def _keep_other(self) -> None:
         """Let the tracking database's server see that we live; what it says is for `verify`."""
         if self._server is not None:
@@ -207,6 +212,9 @@ class _Lock:
             is_same = False
         if not is_same:
             raise LeaseLost(str(self._path))
+
+    def abandon(self) -> None:
+        """Nothing waits for an answer here."""
 
     def release(self) -> None:
         self._note.unlink(missing_ok=True)

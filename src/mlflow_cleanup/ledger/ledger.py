@@ -238,6 +238,10 @@ class Ledger:
         """Tell whether the connection is over, so that it has to be opened anew."""
         return self._file.is_lost
 
+    def abandon(self) -> None:
+        """Have nobody wait any longer for the ledger's server; called from another thread."""
+        self._file.abandon()
+
     def wake(self) -> None:
         """Make a running monitor look at requests and answers now."""
         self._file.wake()

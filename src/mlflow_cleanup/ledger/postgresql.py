@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -155,6 +157,11 @@ class Session:
             with suppress(LedgerUnwritable):
                 self.script("ROLLBACK")
 
+    def abandon(self) -> None:
+        """Break the connection, so that whoever waits for an answer on it does not any more."""
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.raw.fileno())) as s:
+            s.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         self.raw.close()
@@ -249,6 +256,10 @@ class LedgerSchema(LedgerDatabase):
 
     def keep_reserve(self) -> None:
         """Nothing: the disk is the server's."""
+
+    def abandon(self) -> None:
+        """Break the connection, so that whoever waits for an answer on it does not any more."""
+        self.session.abandon()
 
     def wake(self) -> None:
         """Notify the monitor, which listens."""

@@ -85,10 +85,18 @@ class SessionLock:
             raise self.fence.error()
         self.fence.heard(asked_s)
 
+    def abandon(self) -> None:
+        """Break the connection, and with it the lock."""
+        self.fence.lose("its connection was broken off")
+        self._session.abandon()
+
     def release(self) -> None:
         """Give it back."""
         self._is_over.set()
-        self.fence.lose("it was given back")
+        if self.fence.is_fresh:
+            self.fence.lose("it was given back")
+        else:
+            self._session.abandon()  # nobody may answer there any more
         self._session.close()
         if threading.current_thread() is not self._keeper:
             self._keeper.join(PING_S * 2)

@@ -57,6 +57,8 @@ class Shift:
     def break_off(self, timeout_s: float) -> bool:
         """End it, as it is broken; False while something is being done still."""
         self.calls.is_broken.set()
+        self._ledger.abandon()
+        self._lease.abandon()
         return self.end(timeout_s)
 
     def end(self, timeout_s: float | None) -> bool:
