@@ -8,6 +8,8 @@ import os
 import pytest
 
 from mlflow_cleanup.config import ledger_server_of
+from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 from mlflow_cleanup.model.ledger_home import LedgerServer
 from tests.kit.servers.postgresql import PostgreSQL
 
@@ -32,3 +34,11 @@ def asked_server(request: pytest.FixtureRequest) -> LedgerServer | None:
     if getattr(request, "param", USUAL) == FILE:
         return None
     return new_schema(request.getfixturevalue("postgresql"))
+
+
+def make_unwritable(ledger: Ledger, *, is_so: bool = True) -> None:
+    """Let a ledger be read only, in whichever home it is, or let it be written again."""
+    on_server = f"SET default_transaction_read_only = {'on' if is_so else 'off'}"
+    in_file = f"PRAGMA query_only = {'ON' if is_so else 'OFF'}"
+    is_file = isinstance(ledger._file, LedgerFile)
+    ledger._file.connection.execute(in_file if is_file else on_server)

@@ -112,7 +112,9 @@ class Session:
     @property
     def in_transaction(self) -> bool:
         """Tell whether a transaction is open."""
-        return self.raw.info.transaction_status is not TransactionStatus.IDLE
+        status = self.raw.info.transaction_status
+        # A connection that was lost has none: whoever asks must meet that, and not go on.
+        return status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
 
     @property
     def is_lost(self) -> bool:

@@ -8,6 +8,7 @@ from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.ledger_home import LedgerHome
+from tests.kit.homes import make_unwritable
 
 
 def known(run_id: str, state: RunState = RunState.ACTIVE, uri: str | None = "/x") -> KnownRun:
@@ -88,7 +89,7 @@ def test_unknown_run_is_none(ledger: Ledger) -> None:
 
 def test_nothing_to_do_writes_nothing(ledger: Ledger) -> None:
     """Empty changes do not even open a transaction."""
-    ledger._file.connection.execute("PRAGMA query_only = ON")
+    make_unwritable(ledger)
 
     ledger.known.learn([])
     ledger.known.move({})
@@ -117,7 +118,7 @@ def test_ids_at_hand_follow_a_transaction_that_was_taken_back(ledger: Ledger) ->
 def test_ids_at_hand_follow_a_write_that_failed(ledger: Ledger) -> None:
     """A single write that could not be made is not believed either."""
     ledger.known.learn([known("a")])
-    ledger._file.connection.execute("PRAGMA query_only = ON")
+    make_unwritable(ledger)
     for change in (
         lambda: ledger.known.learn([known("b")]),
         lambda: ledger.known.move({"a": RunState.GONE}),
