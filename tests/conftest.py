@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from mlflow_cleanup.model.ledger_home import LedgerServer
+from tests.kit.homes import asked_server
 from tests.kit.servers.azurite import Azurite, azurite
 from tests.kit.servers.gcs import FakeGCS, fake_gcs
 from tests.kit.servers.mariadb import MariaDB
@@ -18,6 +20,12 @@ def postgresql() -> Iterator[PostgreSQL]:
     """A PostgreSQL server; each test makes databases of its own there."""
     with PostgreSQL.running() as server:
         yield server
+
+
+@pytest.fixture
+def ledger_server(request: pytest.FixtureRequest) -> LedgerServer | None:
+    """Where the ledger lives: None for a file; see `tests.kit.homes`."""
+    return asked_server(request)
 
 
 @pytest.fixture(scope="session")

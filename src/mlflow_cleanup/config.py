@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from mlflow_cleanup.errors import BadUsage, UnsupportedBackend
 from mlflow_cleanup.model.database import MYSQL, POSTGRESQL, Database
+from mlflow_cleanup.model.ledger_home import SCHEMA, LedgerHome, LedgerServer
 from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.model.plan import Terms
 
@@ -44,7 +45,8 @@ class Settings:
     `database` itself where it is not kept apart, None where none was given, so that the one given
     last counts. `full_cycle` is the time from one of the monitor's full cycles to the next; None:
     it makes none by itself. `purge_metadata`: the monitor removes rows, too, whose files it purged.
-    `purge_versions`: what a bucket keeps as versions is purged as well.
+    `purge_versions`: what a bucket keeps as versions is purged as well. `ledger` is the server on
+    which the ledger lives; None: it lives in `state_dir`, which is not used otherwise.
     """
 
     database: Database
@@ -64,13 +66,19 @@ class Settings:
     full_cycle: timedelta | None = None
     purge_metadata: bool = False
     purge_versions: bool = False
+    ledger: LedgerServer | None = None
 
     @property
-    def lease_places(self) -> tuple[Path, Path]:
-        """Where the lease is taken: in the state directory, and beside the database's file."""
+    def home(self) -> LedgerHome:
+        """Where the ledger lives."""
+        return self.ledger or self.state_dir
+
+    @property
+    def lease_places(self) -> tuple[LedgerHome, LedgerHome]:
+        """Where the lease is taken: at the ledger's home, and beside the database's file."""
         if self.database.is_on_server:
-            return self.state_dir, self.state_dir
-        return self.state_dir, state_dir_for(self.database)
+            return self.home, self.home
+        return self.home, state_dir_for(self.database)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -109,6 +117,31 @@ def database_of(uri: str, working_directory: str) -> Database:
     if kind is None:
         return Database.of_file(sqlite_path(uri, working_directory))
     return Database(_server_name(kind, uri), kind, uri)
+
+
+def ledger_server_of(uri: str) -> LedgerServer:
+    """Return the server that a ledger's URI names; connects to nothing. Raises BadUsage.
+
+    `?schema=NAME` names another schema than the usual one.
+    """
+    if _KINDS.get(_scheme(uri)) != POSTGRESQL:
+        raise BadUsage(
+            f"the ledger cannot live in {redacted(uri)!r}: only in PostgreSQL, written "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or in the directory that --state-dir "
+            "names; nothing was started"
+        )
+    place, _, query = uri.partition("?")
+    options = [option for option in query.split("&") if option]
+    named = [option[7:] for option in options if option.startswith("schema=")]
+    rest = "&".join(option for option in options if not option.startswith("schema="))
+    schema = unquote(named[-1]) if named else SCHEMA
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,39}", schema):
+        raise BadUsage(
+            f"{schema!r} is no name for the ledger's schema: small letters, digits and _, at most "
+            "40; nothing was started"
+        )
+    url = f"{place}?{rest}" if rest else place
+    return LedgerServer(Database(_server_name(POSTGRESQL, url), POSTGRESQL, url), schema)
 
 
 def is_database(uri: str) -> bool:

@@ -6,14 +6,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle.workplace import Workplace, real_roots
-from mlflow_cleanup.errors import CleanupError, ForeignOwner, StoreUnreachable
+from mlflow_cleanup.errors import CleanupError, ForeignOwner, LedgerMissing, StoreUnreachable
+from mlflow_cleanup.ledger.holder import Holder
 from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.item import ItemState
+from mlflow_cleanup.model.ledger_home import LedgerHome, LedgerServer
 from mlflow_cleanup.model.location import RESERVED, Misread, Unplaced, scheme_of
 from mlflow_cleanup.model.objects import home_of, is_object
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -149,7 +152,7 @@ def _elsewhere(settings: Settings) -> Iterator[Finding]:
 def _strangers(settings: Settings, root: str) -> Iterator[Finding]:
     """The ledger is what counts: what it does not know, nobody restores or purges."""
     try:
-        ledger = Ledger.read(settings.state_dir)
+        ledger = Ledger.read(settings.home)
         try:
             known = {item.id for item in ledger.items.in_state(*ItemState)}
         finally:
@@ -187,7 +190,7 @@ def _owner_problem(settings: Settings, root: str) -> str | None:
 
 def _ledger_says(settings: Settings) -> tuple[str | None, frozenset[str]]:
     try:
-        ledger = Ledger.read(settings.state_dir)
+        ledger = Ledger.read(settings.home)
     except CleanupError:
         return None, frozenset()
     try:
@@ -218,16 +221,38 @@ def _other_file_systems(root: str) -> Iterator[Finding]:
 
 
 def _state(settings: Settings) -> Iterator[Finding]:
-    directory = settings.state_dir
-    where = directory if directory.exists() else directory.parent
-    if not os.access(where, os.W_OK | os.X_OK):
-        yield Finding(
-            "bad", "ledger", f"{directory} cannot be written; nothing is moved without it"
-        )
+    if isinstance(settings.home, LedgerServer):
+        yield _on_server(settings.home)
     else:
-        yield Finding("good", "ledger", f"{directory} can be written")
-    holder = current_holder(directory)
+        yield _in_directory(settings.home)
+    holder = _holder(settings.home)
     if holder is None:
         yield Finding("note", "monitor", "none is running; deletes are found at the next start")
     else:
         yield Finding("good", "monitor", f"running: {holder}")
+
+
+def _holder(home: LedgerHome) -> Holder | None:
+    try:
+        return current_holder(home)
+    except CleanupError:
+        return None  # the ledger's own finding says it
+
+
+def _on_server(server: LedgerServer) -> Finding:
+    try:
+        Ledger.read(server).close()
+    except LedgerMissing:
+        return Finding("note", "ledger", f"{server} is not there yet; the first start makes it")
+    except CleanupError as error:
+        return Finding("bad", "ledger", str(error))
+    return Finding("good", "ledger", f"{server} can be read")
+
+
+def _in_directory(directory: Path) -> Finding:
+    where = directory if directory.exists() else directory.parent
+    if not os.access(where, os.W_OK | os.X_OK):
+        return Finding(
+            "bad", "ledger", f"{directory} cannot be written; nothing is moved without it"
+        )
+    return Finding("good", "ledger", f"{directory} can be written")

@@ -242,6 +242,20 @@ class LeaseLost(CleanupError):
         )
 
 
+class LeaseTaken(LeaseLost):
+    """The lease on a ledger's server is held no more, or nothing was heard of it for too long."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        # It is not taken up again in the middle: everything begins anew then.
+        self.path, self.detail, self.is_on_server = name, detail, False
+        CleanupError.__init__(
+            self,
+            f"the lease on the ledger {name} is not held any more ({detail}), so another process "
+            "may work here too; nothing was moved or removed since. A monitor takes it up again by "
+            "itself when it is free; anything else has to be started again.",
+        )
+
+
 class LedgerMissing(CleanupError):
     """A reading command found no ledger."""
 
@@ -278,6 +292,53 @@ class OutcomeUntold(LedgerUnwritable):
             f"what became of a request cannot be written to the ledger {path} ({detail}): what was "
             "done is done and stands in `mlflow-cleanup history`, and whoever waits for it is told "
             "as soon as there is room",
+        )
+
+
+class LedgerUnreachable(LedgerUnwritable):
+    """The server with the ledger cannot be reached."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.path, self.detail = name, detail
+        CleanupError.__init__(
+            self,
+            f"the ledger {name} cannot be reached ({detail}); nothing was moved or removed",
+        )
+
+
+class LedgerLost(LedgerUnreachable):
+    """The connection to the ledger broke: whether its last entry was made is not known."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.path, self.detail = name, detail
+        CleanupError.__init__(
+            self,
+            f"the connection to the ledger {name} broke ({detail}); nothing was moved or removed "
+            "since, and the next start finishes or reverts what was in hand",
+        )
+
+
+class LedgerRefused(LedgerUnwritable):
+    """The server with the ledger lets us not in, or not make or change its tables."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        self.path, self.detail = name, detail
+        CleanupError.__init__(
+            self,
+            f"the server refuses the ledger {name} ({detail}); nothing was started. Check user, "
+            "password, database and permissions of --ledger.",
+        )
+
+
+class LedgerDriverMissing(LedgerUnwritable):
+    """The Python package that connects to PostgreSQL is not installed."""
+
+    def __init__(self, name: str) -> None:
+        self.path, self.detail = name, "the driver psycopg is not installed"
+        CleanupError.__init__(
+            self,
+            f"the ledger {name} cannot be opened, as the driver psycopg is not installed; nothing "
+            "was started. Install it with `pip install 'mlflow-cleanup[postgres]'`.",
         )
 
 

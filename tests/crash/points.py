@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlflow_cleanup.ledger.database import LedgerFile
+from mlflow_cleanup.ledger.database import LedgerDatabase
+from mlflow_cleanup.ledger.postgresql import LedgerSchema
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 from mlflow_cleanup.stores.local.directory import DescriptorDirectory
 from tests.kit.faults import Killed
 
@@ -34,7 +36,9 @@ class Points:
     def set_up(self) -> Iterator[None]:
         """Place the points: before and after each commit and each change, and within a write."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(LedgerFile, "transaction", self._around_commit(LedgerFile.transaction))
+            for home in (LedgerFile, LedgerSchema):
+                around = self._around_commit(home.transaction)
+                patch.setattr(home, "transaction", around)
             for name in _CHANGES:
                 patch.setattr(
                     DescriptorDirectory, name, self._around(getattr(DescriptorDirectory, name))
@@ -58,7 +62,7 @@ class Points:
 
     def _around_commit(self, transaction: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
-        def surrounded(file: LedgerFile) -> Iterator[Any]:
+        def surrounded(file: LedgerDatabase) -> Iterator[Any]:
             if file.connection.in_transaction:
                 with transaction(file) as connection:
                     yield connection

@@ -12,6 +12,7 @@ from pathlib import Path
 from mlflow_cleanup.errors import PlanRefused
 from mlflow_cleanup.ledger.items import OPEN
 from mlflow_cleanup.model.item import ItemState
+from mlflow_cleanup.model.ledger_home import LedgerServer
 from mlflow_cleanup.model.location import RESERVED
 from tests.kit.world import Run, World, tree
 
@@ -93,9 +94,9 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def open_stage(home: Path) -> tuple[World, Cast]:
+def open_stage(home: Path, ledger: LedgerServer | None = None) -> tuple[World, Cast]:
     """Make a world with all runs in it, which no cycle has seen yet."""
-    world = World.make(home, vanished_share=0.1, vanished_minimum=2)
+    world = World.make(home, vanished_share=0.1, vanished_minimum=2, ledger=ledger)
     cast = Cast(
         plain=world.run({"model.bin": 1_000, "deep/er/one.txt": 100, "deep/two.txt": 10}),
         back=world.run({"model.bin": 3_000}),

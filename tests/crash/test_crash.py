@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class Stage:
     cast: Cast
     checkpoints: dict[int, Checkpoint]
     undisturbed: Ending
+    bring_back: Callable[[int], None] = lambda _: None
+    """Puts a ledger that lives elsewhere back to where it was before a step."""
 
     def begin(self, checkpoint: Checkpoint) -> Progress:
         """Put everything back to where it was right before a cycle."""
@@ -85,6 +88,7 @@ class Stage:
         shutil.copytree(checkpoint.copy, home, symlinks=True)
         kept.write_bytes(database.read_bytes())
         kept.replace(database)
+        self.bring_back(checkpoint.progress.step)
         return Progress.decode(checkpoint.progress.encode().decode())
 
     def play(self, progress: Progress, deadly: int) -> Progress:
@@ -149,13 +153,20 @@ def _difference(is_now: Any, should_be: Any) -> str:  # noqa: ANN401 - mappings,
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """The stage, with the scenario played once undisturbed."""
     base = tmp_path_factory.mktemp("crash")
-    world, cast = open_stage(base / "home")
+    return set_stage(base, *open_stage(base / "home"))
+
+
+def set_stage(
+    base: Path, world: World, cast: Cast, keep: Callable[[int], None] = lambda _: None
+) -> Stage:
+    """Play the scenario once undisturbed; `keep` saves a ledger that lives elsewhere."""
     checkpoints = {}
     for number, step in enumerate(STEPS):
         points = Points()
         if step is cycle:
             world.close()
             shutil.copytree(world.home, base / str(number), symlinks=True)
+            keep(number)
             world = World.at(world.home, world.settings, world.clock)
         progress = Progress.decode(Progress(number, world.clock).encode().decode())
         with points.set_up():

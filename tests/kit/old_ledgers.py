@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from mlflow_cleanup.ledger.database import FILE
+from mlflow_cleanup.ledger.sqlite import FILE
 
 FORMATS = Path(__file__).parent / "ledgers"
 

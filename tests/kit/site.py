@@ -70,7 +70,7 @@ class Site:
         """Wait until a monitor knows every active run of the database."""
         active = TrackingDatabase(self.settings.database).heads().active
         until(lambda: monitor.last_known_runs == active, "its runs are known")
-        until(lambda: status_values(self.settings.state_dir)["roots"], "its first cycle is over")
+        until(lambda: status_values(self.settings.home)["roots"], "its first cycle is over")
 
     def told(self, kind: EventKind, number: int | None = None) -> list[Event]:
         """List the events of a kind, of one run where given."""

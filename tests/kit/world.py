@@ -29,8 +29,10 @@ from mlflow_cleanup.cycle.requests import do
 from mlflow_cleanup.cycle.sweep import Follow, carry_out, full_cycle, look, require_current
 from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.ledger.database import Connection
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
+from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.event import Event, EventKind
@@ -116,6 +118,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     db: TrackingFile = field(init=False)
     workplace: FaultyWorkplace = field(init=False)
+    lease: Lease = field(init=False)
     _cycle: Cycle = field(init=False)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -281,13 +284,13 @@ class World:
 
     def restart(self, **changes: Any) -> None:  # noqa: ANN401 - settings of any type
         """Stop our process and start it again, with other settings where given."""
-        self.workplace.close()
+        self.close()
         self.settings = replace(self.settings, **changes)
         self._open()
 
     def reboot(self, **off: float) -> None:
         """Restart the whole machine, which stays off for a while."""
-        self.workplace.close()
+        self.close()
         self.clock.reboot(timedelta(**off))
         self._open()
 
@@ -304,6 +307,7 @@ class World:
     def close(self) -> None:
         """Close what is open."""
         self.workplace.close()
+        self.lease.release()
 
     # What can be seen afterwards.
 
@@ -318,7 +322,7 @@ class World:
         return self.workplace.ledger
 
     @property
-    def ledger_connection(self) -> sqlite3.Connection:
+    def ledger_connection(self) -> Connection:
         """The very connection that the cycle writes the ledger with, for making it fail."""
         return self.ledger._file.connection
 
@@ -383,15 +387,20 @@ class World:
         return self._cycle.next_due_s()
 
     def _open(self) -> None:
+        self.lease = Lease([self.settings.home], "a story")
+        if self.settings.ledger is not None:
+            self.lease.acquire()
         self.workplace = FaultyWorkplace(
             self.settings,
-            Ledger.open(self.settings.state_dir),
+            Ledger.open(self.settings.home, self.lease.fence),
             tell=self.events.append,
             clock=self.clock.read,
             stop=NoPause(),
         )
         self.workplace.faults = self.faults
-        self.ledger_connection.execute("PRAGMA synchronous = OFF")  # only power cuts need the disk
+        if self.settings.ledger is None:
+            # Only power cuts need the disk.
+            self.ledger_connection.execute("PRAGMA synchronous = OFF")
         self._cycle = Cycle(self.workplace)
 
     def _set_stage(self, stage: str, deleted_ms: int | None, runs: Sequence[Run]) -> None:

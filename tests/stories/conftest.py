@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.ledger_home import LedgerServer
 from tests.kit.world import Run, World
 
 
@@ -16,9 +17,9 @@ def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, ledger_server: LedgerServer | None) -> Iterator[World]:
     """A world with an empty tracking database and a retention of a week, seen once already."""
-    made = World.make(tmp_path / "home")
+    made = World.make(tmp_path / "home", ledger=ledger_server)
     made.cycle()
     yield made
     made.close()

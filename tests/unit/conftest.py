@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.model.ledger_home import LedgerServer
 from tests.kit.site import Site
 from tests.kit.world import World
 
@@ -19,9 +20,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, ledger_server: LedgerServer | None) -> Iterator[World]:
     """A world with an empty tracking database, seen once already."""
-    made = World.make(tmp_path / "home")
+    made = World.make(tmp_path / "home", ledger=ledger_server)
     made.cycle()
     yield made
     made.close()

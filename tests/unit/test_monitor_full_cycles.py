@@ -22,10 +22,10 @@ from mlflow_cleanup.cli.progress import Bar
 from mlflow_cleanup.cycle import Workplace
 from mlflow_cleanup.cycle.sweep import look
 from mlflow_cleanup.errors import NotAnswered, PlanOutdated, SweepRefused
-from mlflow_cleanup.ledger.database import FILE
 from mlflow_cleanup.ledger.lease import MONITOR, Lease
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress
+from mlflow_cleanup.ledger.sqlite import FILE
 from mlflow_cleanup.model.plan import SweepPlan, Terms
 from mlflow_cleanup.monitor import cleaner
 from mlflow_cleanup.report.plans import plan_values

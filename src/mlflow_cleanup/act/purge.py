@@ -75,6 +75,7 @@ class _Batch:
         if is_wanted:
             self._settled += restore([item], self._tools)
         else:
+            self._tools.ledger.require_held()
             self._take_down(self._workers.remove(_begun(item)))
 
     def _take_down(self, removed: Iterable[Removed]) -> None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 
 from mlflow_cleanup.act.restore import put_back
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of, new_item_id
-from mlflow_cleanup.errors import CleanupError, ForeignOwner, NoRoot, StoreUnreachable
+from mlflow_cleanup.errors import (
+    CleanupError,
+    ForeignOwner,
+    LeaseLost,
+    LedgerUnwritable,
+    NoRoot,
+    StoreUnreachable,
+)
 from mlflow_cleanup.ledger.items import HELD
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
@@ -140,7 +147,10 @@ def _move(step: Quarantine, item: Item, outcomes: Outcomes, stores: _MarkedStore
     tools = stores.tools
     try:
         store = stores.of(item.location.root)
+        tools.ledger.require_held()
         held = store.quarantine(item.location, item.id, _note_of(item) if tools.retention else None)
+    except (LeaseLost, LedgerUnwritable):
+        raise  # there is nothing that could be taken down
     except (NoRoot, ForeignOwner) as error:
         left = replace(item, state=ItemState.ABANDONED, error=str(error))
         outcomes.add(left, None)

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mlflow_cleanup.act.tools import Outcomes, Tools, event_of
-from mlflow_cleanup.errors import CleanupError, NoRoot, StoreUnreachable
+from mlflow_cleanup.errors import (
+    CleanupError,
+    LeaseLost,
+    LedgerUnwritable,
+    NoRoot,
+    StoreUnreachable,
+)
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import Held, Item, ItemState
@@ -42,7 +48,10 @@ def put_back(item: Item, outcomes: Outcomes, tools: Tools, *, by_hand: bool = Fa
         store = tools.store_of(item.location.root)
         store.check()
         presence = store.find(item)
+        tools.ledger.require_held()
         result = store.restore(item)
+    except (LeaseLost, LedgerUnwritable):
+        raise  # there is nothing that could be taken down
     except (CleanupError, OSError) as error:
         # Still in the trash. As an intent it is taken up again by the next cycle.
         waiting = replace(intent, error=str(error))

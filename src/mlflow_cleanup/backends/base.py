@@ -61,6 +61,10 @@ class ServerLock(Protocol):
         """Raise LeaseLost where it is not ours any more."""
         ...
 
+    def expire_after(self, idle_s: float) -> None:
+        """Have the server let go of it, where it can, when it is not asked for so long."""
+        ...
+
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
         ...

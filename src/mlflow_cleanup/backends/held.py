@@ -64,7 +64,7 @@ class Held:
             if self._connection is None:
                 self._connection = self._engine.connect()
             result = self._connection.exec_driver_sql(query, dict(values) if values else None)
-            return [tuple(row) for row in result]
+            return [tuple(row) for row in result] if result.returns_rows else []
         except (SQLAlchemyError, OSError) as error:
             self.close()
             raise explained_any(self.database, error) from error
@@ -82,9 +82,11 @@ class Held:
 class HeldLock:
     """A lock of the server's that ends with the connection: both are lost together."""
 
-    def __init__(self, held: Held, queries: tuple[str, str, str], names: Mapping[str, Any]) -> None:
+    def __init__(
+        self, held: Held, queries: tuple[str, str, str, str], names: Mapping[str, Any]
+    ) -> None:
         self._held, self._names = held, names
-        self._try, self._has, self._holder = queries
+        self._try, self._has, self._holder, self._expire = queries
 
     def acquire(self) -> None:
         """Take it; raises LeaseHeld where another connection has it."""
@@ -107,6 +109,10 @@ class HeldLock:
         if not has_it:
             self._held.close()
             raise LeaseLost(name, is_on_server=True)
+
+    def expire_after(self, idle_s: float) -> None:
+        """Have the server end the connection when nothing is asked on it for so long."""
+        self._held.must_ask(self._expire.format(s=int(idle_s), ms=int(idle_s * 1000)))
 
     def release(self) -> None:
         """Give it back, with the connection; harmless when it is not held."""

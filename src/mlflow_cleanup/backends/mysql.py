@@ -52,6 +52,8 @@ _HOLDER = (
     "WHERE id = is_used_lock(concat('mlflow-cleanup.', md5(database())))"
 )
 
+_EXPIRE = "SET SESSION wait_timeout = {s}"
+
 
 class MySQL:
     """A database on a MySQL or MariaDB server, read only."""
@@ -96,7 +98,7 @@ class MySQL:
 
     def lock(self) -> ServerLock:
         """Return the lock that excludes whoever acts on the same database from elsewhere."""
-        return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER), {})
+        return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER, _EXPIRE), {})
 
     def _begin(self, connection: Connection) -> None:
         is_mariadb = connection.dialect.is_mariadb  # type: ignore[attr-defined]

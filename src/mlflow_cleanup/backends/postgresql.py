@@ -70,6 +70,12 @@ _HOLDER = (
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
+_EXPIRE = (
+    "SELECT set_config('idle_session_timeout', '{ms}', false) "
+    "WHERE current_setting('server_version_num')::int >= 140000"
+)
+"""Earlier servers wait for an idle connection as long as it is there."""
+
 
 class PostgreSQL:
     """A database on a PostgreSQL server, read only."""
@@ -119,7 +125,7 @@ class PostgreSQL:
     def lock(self) -> ServerLock:
         """Return the lock that excludes whoever acts on the same database from elsewhere."""
         names = {"group": _LOCK_GROUP}
-        return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER), names)
+        return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER, _EXPIRE), names)
 
 
 class _Probe:

@@ -35,7 +35,8 @@ def adopt(root: str, **given: Any) -> None:  # noqa: ANN401 - click's values
         raise BadUsage(f"{real} is no configured artifact root; name it with --artifact-root too")
     require_database(settings.database)
     with lease_of(settings, "mlflow-cleanup adopt") as lease:
-        workplace = Workplace(settings, Ledger.open(settings.state_dir), still_ours=lease.verify)
+        ledger = Ledger.open(settings.home, lease.fence)
+        workplace = Workplace(settings, ledger, still_ours=lease.verify)
         try:
             used, unknown, size = known_and_unknown(workplace, real)
             put(

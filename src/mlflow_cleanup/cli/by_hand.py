@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.config import Settings
@@ -25,7 +24,7 @@ from mlflow_cleanup.errors import (
 from mlflow_cleanup.ledger.lease import MONITOR, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.requests import Progress, Requests
-from mlflow_cleanup.monitor import WAKE_FILE
+from mlflow_cleanup.model.ledger_home import LedgerHome
 
 _WAIT_S = 60.0
 _LOOK_S = 0.05
@@ -43,13 +42,12 @@ _TOLD_ALIKE: dict[str, type[CleanupError]] = {
 
 def do_to_items(settings: Settings, verb: str, ids: Sequence[str]) -> Values:
     """Carry out a verb on items; returns what became of each."""
-    Ledger.read(settings.state_dir).close()  # says clearly when there is none yet
+    Ledger.read(settings.home).close()  # says clearly when there is none yet
 
     def here() -> Values:
         with lease_of(settings, f"mlflow-cleanup {verb}") as lease:
-            workplace = Workplace(
-                settings, Ledger.open(settings.state_dir), still_ours=lease.verify
-            )
+            ledger = Ledger.open(settings.home, lease.fence)
+            workplace = Workplace(settings, ledger, still_ours=lease.verify)
             try:
                 return {"items": [outcome_of(item) for item in do(Cycle(workplace), verb, ids)]}
             finally:
@@ -65,38 +63,32 @@ def here_or_there(
     watch: Watch = lambda _: True,
 ) -> Values:
     """Do something `here`, which takes the lease, or `ask` whoever holds it to do it."""
-    holder = current_holder(settings.state_dir)
+    holder = current_holder(settings.home)
     if holder is None:
         try:
             return {**here(), "done_by": "this command"}
         except LeaseHeld:
-            holder = current_holder(settings.state_dir)
+            holder = current_holder(settings.home)
             if holder is None:
                 raise  # it works with another ledger, and would not see a request in this one
     if holder.what != MONITOR:
-        raise LeaseHeld(str(holder), str(settings.state_dir))
-    return by_the_holder(settings.state_dir, ask(), str(holder), watch)
-
-
-def wake(state_dir: Path) -> None:
-    """Make a running monitor look at requests and answers now."""
-    with suppress(OSError):  # on a full disk it is seen with the next upkeep
-        (state_dir / WAKE_FILE).write_text(str(time.time_ns()), encoding="ascii")
+        raise LeaseHeld(str(holder), str(settings.home))
+    return by_the_holder(settings.home, ask(), str(holder), watch)
 
 
 def by_the_holder(
-    state_dir: Path,
+    home: LedgerHome,
     asked: tuple[str, Sequence[str]],
     holder: str,
     watch: Watch = lambda _: True,
 ) -> Values:
     """Have the monitor that holds the lease do something; raises NotAnswered and its errors."""
-    ledger = Ledger.open(state_dir)
+    ledger = Ledger.open(home)
     try:
         number = ledger.requests.post(*asked)
-        wake(state_dir)
+        ledger.wake()
         try:
-            outcome = _await(ledger.requests, number, watch, state_dir)
+            outcome = _await(ledger.requests, number, watch, home)
         except BaseException:
             # Who does not wait any more does not want it any more.
             with suppress(LedgerUnwritable):
@@ -115,7 +107,7 @@ def by_the_holder(
     return {**outcome, "done_by": holder}
 
 
-def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Values | None:
+def _await(requests: Requests, number: int, watch: Watch, home: LedgerHome) -> Values | None:
     """Wait a while for the beginning, then as long as the holder lives; None: not begun."""
     looked_s = heard_s = time.monotonic()
     ends, heard = looked_s + _WAIT_S, None
@@ -137,11 +129,11 @@ def _await(requests: Requests, number: int, watch: Watch, state_dir: Path) -> Va
                 requests.ask_to_stop(number)
         if progress is not None and now - looked_s > _HOLDER_S:
             looked_s = now
-            _require_alive(state_dir)
+            _require_alive(home)
             if now - heard_s > _WAIT_S and not requests.is_writable(number):
                 raise NotAnswered(
                     "it was begun, but what became of it cannot be told: the ledger in "
-                    f"{state_dir} cannot be written. What was done stands in `mlflow-cleanup "
+                    f"{home} cannot be written. What was done stands in `mlflow-cleanup "
                     "history`; free space there, and ask again for the rest"
                 )
         time.sleep(_LOOK_S)
@@ -160,9 +152,9 @@ def _take_back(requests: Requests, number: int) -> bool:
         ) from error
 
 
-def _require_alive(state_dir: Path) -> None:
+def _require_alive(home: LedgerHome) -> None:
     """Raise NotAnswered when the process that works on a request has ended."""
-    if current_holder(state_dir) is None:
+    if current_holder(home) is None:
         raise NotAnswered(
             "the process that did it has ended; the next start finishes or reverts the "
             "step in hand. Look at `mlflow-cleanup history`, and ask again for the rest"

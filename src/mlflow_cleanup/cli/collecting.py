@@ -64,22 +64,21 @@ def hands(settings: Settings, selection: Selection, tally: Tally) -> Iterator[Ha
 
     Raises BadSelection, LeaseHeld and what a cycle raises.
     """
-    holder = current_holder(settings.state_dir)
+    holder = current_holder(settings.home)
     if holder is not None and holder.what != MONITOR:
-        raise LeaseHeld(str(holder), str(settings.state_dir))
+        raise LeaseHeld(str(holder), str(settings.home))
     _check(settings, selection)
     with stopping() as stop, seldom_collected():
         if holder is None:
             with lease_of(settings, "mlflow-cleanup gc") as lease:
-                workplace = Workplace(
-                    settings, Ledger.open(settings.state_dir), stop=stop, still_ours=lease.verify
-                )
+                ledger = Ledger.open(settings.home, lease.fence)
+                workplace = Workplace(settings, ledger, stop=stop, still_ours=lease.verify)
                 try:
                     yield here(workplace, selection, tally)
                 finally:
                     workplace.close()
             return
-        workplace = Workplace(settings, Ledger.open(settings.state_dir), stop=stop)
+        workplace = Workplace(settings, Ledger.open(settings.home), stop=stop)
         try:
             yield _there(workplace, selection, tally, str(holder))
         finally:
@@ -125,7 +124,7 @@ def _purge_due(ids: Sequence[str], tools: Tools) -> Size:
 
 
 def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str) -> Hands:
-    retention, state_dir = workplace.settings.retention, workplace.settings.state_dir
+    retention, home = workplace.settings.retention, workplace.settings.home
     _require_as_long(workplace, retention)
 
     def is_wanted(_: Progress | None = None) -> bool:
@@ -133,7 +132,7 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
 
     def have_taken(judged: Sequence[Judged]) -> Iterator[Step]:
         plan = plan_values(_plan(workplace, judged))
-        done = by_the_holder(state_dir, (APPLY, [json.dumps(plan)]), holder, is_wanted)
+        done = by_the_holder(home, (APPLY, [json.dumps(plan)]), holder, is_wanted)
         return _steps(done["steps"], judged)
 
     def take(judged: Sequence[Judged], ids: Sequence[str]) -> Iterable[Step]:
@@ -145,7 +144,7 @@ def _there(workplace: Workplace, selection: Selection, tally: Tally, holder: str
         now = workplace.ledger.peek(workplace.clock())
         due = [item for item in items.of(ids, *HELD) if is_due(item, retention, now.aged_s)]
         if due and is_wanted():
-            by_the_holder(state_dir, (PURGE, [item.id for item in due]), holder)
+            by_the_holder(home, (PURGE, [item.id for item in due]), holder)
             tally.freed += _freed(workplace, due)
 
     # Whatever makes the monitor refuse a plan forbids to remove rows as well. Asked for one, it

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, state_dir_to_write
+from mlflow_cleanup.cli.options import connection, home_to_write
 from mlflow_cleanup.errors import BadUsage
 
 
@@ -19,13 +19,12 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
 
     It holds for exactly the situation that was refused; `mlflow-cleanup status` shows it.
     """
-    from mlflow_cleanup.cli.by_hand import wake
     from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
-    state_dir = state_dir_to_write(given)
-    Ledger.read(state_dir).close()
-    ledger = Ledger.open(state_dir)
+    home = home_to_write(given)
+    Ledger.read(home).close()
+    ledger = Ledger.open(home)
     try:
         is_known = ledger.refusals.answer(plan_id, "forget" if forget else "confirmed")
         if not is_known and not forget:
@@ -34,7 +33,7 @@ def confirm(plan_id: str, forget: bool, **given: Any) -> None:  # noqa: ANN401 -
             raise BadUsage(
                 f"no refused plan {plan_id} is waiting; `mlflow-cleanup status` shows it"
             )
+        ledger.wake()
     finally:
         ledger.close()
-    wake(state_dir)
     put(f"plan {plan_id}: {'its runs will be forgotten' if forget else 'confirmed'}")

@@ -68,7 +68,7 @@ def carry_out_once(settings: Settings, make: MakePlan, what: str, *, quiet: bool
 
         def here() -> Values:
             with lease_of(settings, f"mlflow-cleanup {what}") as lease:
-                ledger = Ledger.open(settings.state_dir)
+                ledger = Ledger.open(settings.home, lease.fence)
                 workplace = Workplace(
                     settings,
                     ledger,

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, state_dir_of
+from mlflow_cleanup.cli.options import as_json, connection, home_of
 
 
 @click.command()
@@ -21,5 +21,5 @@ def history(run_ids: tuple[str, ...], limit: int, as_json: bool, **given: Any) -
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.report.status import history_text, history_values
 
-    values = history_values(state_dir_of(given), limit, run_ids)
+    values = history_values(home_of(given), limit, run_ids)
     show(values, history_text(values), as_json=as_json)

@@ -16,6 +16,7 @@ from mlflow_cleanup.config import (
     Settings,
     database_of,
     is_database,
+    ledger_server_of,
     parse_duration,
     parse_schedule,
     read_file,
@@ -26,6 +27,7 @@ from mlflow_cleanup.model.plan import Terms
 
 if TYPE_CHECKING:
     from mlflow_cleanup.model.database import Database
+    from mlflow_cleanup.model.ledger_home import LedgerHome, LedgerServer
     from mlflow_cleanup.server.flags import Whereabout
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,6 +88,13 @@ _STATE_DIR = setting(
     type=click.Path(file_okay=False),
     help="Where the ledger lies (default: .mlflow-cleanup beside the tracking "
     "database's file, or here for a database on a server).",
+)
+
+_LEDGER = setting(
+    "--ledger",
+    metavar="URL",
+    help="A PostgreSQL database in which the ledger lives instead, in a schema of its own: "
+    "postgresql://… (more: ?schema=NAME).",
 )
 
 _PLACES = (
@@ -193,6 +202,12 @@ _SCHEDULE = (
     ),
 )
 
+stand_by = setting(
+    "--stand-by",
+    is_flag=True,
+    help="Where another monitor works on the same database, wait, and take over when it ends.",
+)
+
 _TERMS = (
     setting(
         "--cascade",
@@ -226,6 +241,7 @@ _AT_ONCE = setting(
 KEYS = frozenset(
     [
         "state_dir",
+        "ledger",
         "backend_store_uri",
         "artifacts_destination",
         "registry_store_uri",
@@ -244,6 +260,7 @@ KEYS = frozenset(
         "full_cycle",
         "purge_metadata",
         "purge_versions",
+        "stand_by",
         "checkpoint_pattern",
     ]
 )
@@ -261,10 +278,12 @@ def _apply(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
     return decorate
 
 
-ours_beside_mlflow = _apply((_FILE_OPTION, _STATE_DIR, _PLACES[3], *_POLICY, *_SCHEDULE, *_TERMS))
+ours_beside_mlflow = _apply(
+    (_FILE_OPTION, _STATE_DIR, _LEDGER, _PLACES[3], *_POLICY, *_SCHEDULE, stand_by, *_TERMS)
+)
 """The options of `ui`: where MLflow keeps things is read from MLflow's own."""
 
-connection = _apply((_FILE_OPTION, _STATE_DIR, *_PLACES))
+connection = _apply((_FILE_OPTION, _STATE_DIR, _LEDGER, *_PLACES))
 policy = _apply(_POLICY)
 schedule = _apply((*_SCHEDULE, *_TERMS))
 terms = _apply((*_TERMS, _AT_ONCE))
@@ -297,6 +316,7 @@ def settings_of(
         registry=database_of(found.registry, here) if found.registry else None,
         purge_metadata=given.get("purge_metadata", False),
         purge_versions=given.get("purge_versions", False),
+        ledger=_ledger_of(given),
         full_cycle=parse_schedule(str(given.get("full_cycle", "off"))),
         terms=Terms(
             cascade_models="models" in (given.get("cascade") or ()),
@@ -347,21 +367,37 @@ def _tracking_uri() -> str | None:
     return uri if is_database(uri) else None
 
 
-def state_dir_of(given: dict[str, Any]) -> Path:
-    """Say where the ledger lies, for verbs that only read it."""
+def _ledger_of(given: dict[str, Any]) -> LedgerServer | None:
+    """Return the server on which the ledger lives; raises BadUsage where it is to lie here too."""
+    if not given.get("ledger"):
+        return None
+    if given.get("state_dir"):
+        raise BadUsage(
+            "--ledger and --state-dir both say where the ledger is; give one of them. "
+            "Nothing was started"
+        )
+    return ledger_server_of(given["ledger"])
+
+
+def home_of(given: dict[str, Any]) -> LedgerHome:
+    """Say where the ledger lives, for verbs that only read it."""
+    if (server := _ledger_of(given)) is not None:
+        return server
     if given.get("state_dir"):
         return Path(given["state_dir"]).absolute()
     return state_dir_for(_database_of(given))
 
 
-def state_dir_to_write(given: dict[str, Any]) -> Path:
-    """Say where the ledger lies, for verbs that write it; raises DatabaseMissing.
+def home_to_write(given: dict[str, Any]) -> LedgerHome:
+    """Say where the ledger lives, for verbs that write it; raises DatabaseMissing.
 
-    A ledger that is named with --state-dir was made beside a database, wherever that is.
+    A ledger that is named was made for a database, wherever that is.
     """
-    from mlflow_cleanup.ledger.database import FILE as LEDGER
+    from mlflow_cleanup.ledger.sqlite import FILE as LEDGER
 
-    state_dir = state_dir_of(given)
+    state_dir = home_of(given)
+    if not isinstance(state_dir, Path):
+        return state_dir
     if not (given.get("state_dir") and (state_dir / LEDGER).is_file()):
         require_database(_database_of(given))
     return state_dir

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, state_dir_of, state_dir_to_write
+from mlflow_cleanup.cli.options import as_json, connection, home_of, home_to_write
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.objects import is_object_root
 
@@ -37,18 +37,17 @@ def pin(targets: tuple[str, ...], reason: str | None, as_json: bool, **given: An
 
     Without a target, lists what is pinned.
     """
-    from mlflow_cleanup.cli.by_hand import wake
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.ledger.ledger import Ledger
     from mlflow_cleanup.report.text import printable, table
 
     wanted = [_target(text) for text in targets]
-    state_dir = state_dir_to_write(given) if wanted else state_dir_of(given)
-    ledger = Ledger.open(state_dir) if wanted else Ledger.read(state_dir)
+    home = home_to_write(given) if wanted else home_of(given)
+    ledger = Ledger.open(home) if wanted else Ledger.read(home)
     try:
         if wanted:
             ledger.pins.add(wanted, datetime.now(timezone.utc), reason)
-            wake(state_dir)
+            ledger.wake()
         pins = ledger.pins.all()
     finally:
         ledger.close()
@@ -63,20 +62,19 @@ def pin(targets: tuple[str, ...], reason: str | None, as_json: bool, **given: An
 @connection
 def unpin(targets: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values
     """Take back a pin."""
-    from mlflow_cleanup.cli.by_hand import wake
     from mlflow_cleanup.cli.saying import put
     from mlflow_cleanup.ledger.ledger import Ledger
 
-    state_dir = state_dir_to_write(given)
-    Ledger.read(state_dir).close()
-    ledger = Ledger.open(state_dir)
+    home = home_to_write(given)
+    Ledger.read(home).close()
+    ledger = Ledger.open(home)
     try:
         count = ledger.pins.remove(
             {spelling for text in targets for spelling in (text, os.path.realpath(text))}
         )
+        ledger.wake()
     finally:
         ledger.close()
     if not count:
         raise BadUsage("none of these is pinned; `mlflow-cleanup pin` lists what is")
-    wake(state_dir)
     put(f"{count} unpinned")

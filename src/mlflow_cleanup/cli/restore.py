@@ -29,7 +29,7 @@ def restore(ctx: click.Context, /, ids: tuple[str, ...], as_json: bool, **given:
     from mlflow_cleanup.report.status import outcome_text, trash_values
 
     settings = settings_beside_server(given)
-    held = {item[key] for item in trash_values(settings.state_dir) for key in ("run_id", "id")}
+    held = {item[key] for item in trash_values(settings.home) for key in ("run_id", "id")}
     if missing := sorted(set(ids) - held):
         raise UnknownItems(missing)
     values = do_to_items(settings, "restore", ids)

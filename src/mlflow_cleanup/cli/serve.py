@@ -63,7 +63,9 @@ def _serve(verb: str, given: dict[str, Any], arguments: list[str]) -> int:
     from mlflow_cleanup.server.run import serve
 
     found = derive(arguments, os.environ, os.getcwd())
-    monitor = MLflowDatabaseMonitor(settings_of(found, given), on_event=say_event)
+    monitor = MLflowDatabaseMonitor(
+        settings_of(found, given), on_event=say_event, stands_by=given["stand_by"]
+    )
     return serve(monitor, MLflowCommand(verb, tuple(arguments), found.address), say)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, state_dir_of
+from mlflow_cleanup.cli.options import as_json, connection, home_of
 
 
 @click.command()
@@ -17,5 +17,5 @@ def status(as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's value
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.report.status import status_text, status_values
 
-    values = status_values(state_dir_of(given))
+    values = status_values(home_of(given))
     show(values, status_text(values), as_json=as_json)

@@ -11,9 +11,9 @@ from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
 from mlflow_cleanup.cli.options import (
     as_json,
     connection,
+    home_of,
     policy,
     settings_beside_server,
-    state_dir_of,
 )
 from mlflow_cleanup.errors import BadUsage, UnknownItems
 
@@ -31,7 +31,7 @@ def list_(as_json: bool, **given: Any) -> None:  # noqa: ANN401 - click's values
     from mlflow_cleanup.cli.saying import show
     from mlflow_cleanup.report.status import trash_text, trash_values
 
-    values = trash_values(state_dir_of(given))
+    values = trash_values(home_of(given))
     show(values, trash_text(values), as_json=as_json)
 
 
@@ -52,7 +52,7 @@ def purge(ctx: click.Context, /, run_ids: tuple[str, ...], as_json: bool, **give
     if bool(run_ids) == given["everything"]:
         raise BadUsage("name the runs to purge, or say --all; nothing was purged")
     settings = settings_beside_server(given)
-    held = trash_values(settings.state_dir)
+    held = trash_values(settings.home)
     chosen = [item for item in held if given["everything"] or item["run_id"] in run_ids]
     if missing := sorted(set(run_ids) - {item["run_id"] for item in chosen}):
         raise UnknownItems(missing)

@@ -12,6 +12,7 @@ from mlflow_cleanup.cli.options import (
     require_database,
     schedule,
     settings_beside_server,
+    stand_by,
 )
 
 
@@ -19,8 +20,9 @@ from mlflow_cleanup.cli.options import (
 @connection
 @policy
 @schedule
+@stand_by
 @click.pass_context
-def watch(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click's values
+def watch(ctx: click.Context, /, stand_by: bool, **given: Any) -> None:  # noqa: ANN401
     """Run the monitor beside an MLflow server that runs already.
 
     Ends with Ctrl-C or SIGTERM, after the step in hand.
@@ -33,4 +35,5 @@ def watch(ctx: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - click'
     settings = settings_beside_server(given)
     require_database(settings.database)
     TrackingDatabase(settings.database).layout()
-    ctx.exit(run(MLflowDatabaseMonitor(settings, on_event=say_event), say))
+    monitor = MLflowDatabaseMonitor(settings, on_event=say_event, stands_by=stand_by)
+    ctx.exit(run(monitor, say))

@@ -141,7 +141,7 @@ class Cycle:
             refresh=sight.refresh,
             judge=sight.judge,
             wanted=sight.wanted,
-            keep_going=lambda: not self._workplace.stop.is_set(),
+            keep_going=self._workplace.may_go_on,
             unhurried=self._workplace.unhurried,
             tell=self._workplace.tell,
             pause_after=pause_after,

@@ -108,7 +108,7 @@ class Workplace:
     ) -> Workplace:
         """Open everything to read only; where nothing was watched yet there is no ledger."""
         try:
-            ledger = Ledger.read(settings.state_dir)
+            ledger = Ledger.read(settings.home)
         except LedgerMissing:
             ledger = Ledger.empty()
         return cls(settings, ledger, stop=stop or threading.Event(), listers=listers)
@@ -157,9 +157,13 @@ class Workplace:
             windows=platform.system() == "Windows",
         )
 
+    def may_go_on(self) -> bool:
+        """Tell whether long work may go on, however urgent something else is."""
+        return not self.stop.is_set() and self.ledger.may_go_on()
+
     def unhurried(self) -> bool:
         """Tell whether long work may go on."""
-        return not self.stop.is_set() and not self.is_called()
+        return self.may_go_on() and not self.is_called()
 
     def store_of(self, root: str) -> ArtifactStore:
         """Return the store of an artifact root, by its one name; raises StoreUnreachable.

@@ -1,306 +1,144 @@
-"""The ledger's file: one SQLite database, durable before anything moves."""
+"""What every home of the ledger does, whether a file or a schema on a server.
+
+All other modules speak to it in one SQL that both databases understand: `?` marks, `ON CONFLICT`,
+flags that are 0 or 1, any client's text as bytes, and `rowid` for the order of entry.
+"""
 
 from __future__ import annotations
 
-import os
 import secrets
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Protocol
 
-from mlflow_cleanup.errors import LedgerFull, LedgerMissing, LedgerReplaced, LedgerUnwritable
+from mlflow_cleanup.errors import LedgerUnwritable
+from mlflow_cleanup.ledger.tables import FORMAT
 
-FILE = "ledger.db"
-RESERVE = "reserve"
-_RESERVE_BYTES = 1 << 20
-"""Room that is kept for the day when the disk is full: purging, which frees the disk, has to be
-recorded first. A purge takes some 10 kB of it."""
-
-FORMAT = 3
-_BUSY_S = 10.0
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS known_runs (
-    run_id TEXT PRIMARY KEY,
-    state TEXT NOT NULL,
-    experiment_id TEXT,
-    artifact_uri BLOB,
-    kept BLOB,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    retry_s REAL NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS known_runs_left ON known_runs (state) WHERE state <> 'active';
-CREATE TABLE IF NOT EXISTS items (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    entity_id TEXT NOT NULL,
-    root BLOB NOT NULL,
-    inside BLOB NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    held TEXT NOT NULL,
-    name BLOB,
-    experiment_id TEXT,
-    quarantined_at TEXT,
-    quarantined_s REAL NOT NULL,
-    settled_s REAL NOT NULL,
-    files INTEGER,
-    bytes INTEGER,
-    freed_files INTEGER NOT NULL DEFAULT 0,
-    freed_bytes INTEGER NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    retry_s REAL NOT NULL DEFAULT 0,
-    error BLOB,
-    by_hand INTEGER NOT NULL DEFAULT 0,
-    deleted_at TEXT
-);
-CREATE INDEX IF NOT EXISTS items_by_state ON items (state);
-CREATE INDEX IF NOT EXISTS items_by_entity ON items (entity_id);
-CREATE TABLE IF NOT EXISTS history (
-    id INTEGER PRIMARY KEY,
-    at TEXT NOT NULL,
-    event TEXT NOT NULL,
-    kind TEXT,
-    entity_id TEXT,
-    name BLOB,
-    item_id TEXT,
-    detail BLOB,
-    files INTEGER,
-    bytes INTEGER
-);
-CREATE TABLE IF NOT EXISTS refusals (
-    plan_id TEXT PRIMARY KEY,
-    at TEXT NOT NULL,
-    reason BLOB NOT NULL,
-    answer TEXT,
-    is_current INTEGER NOT NULL DEFAULT 1,
-    is_lasting INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS requests (
-    id INTEGER PRIMARY KEY,
-    verb TEXT NOT NULL,
-    words TEXT NOT NULL,
-    progress TEXT,
-    is_to_stop INTEGER NOT NULL DEFAULT 0,
-    outcome TEXT
-);
-CREATE TABLE IF NOT EXISTS roots (
-    path BLOB PRIMARY KEY,
-    is_marked INTEGER NOT NULL DEFAULT 0,
-    problem BLOB,
-    tokens TEXT
-);
-CREATE TABLE IF NOT EXISTS sightings (
-    root BLOB NOT NULL,
-    inside BLOB NOT NULL,
-    first_s REAL NOT NULL,
-    PRIMARY KEY (root, inside)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pins (
-    target BLOB PRIMARY KEY,
-    at TEXT NOT NULL,
-    reason BLOB
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS plans (
-    stamp TEXT PRIMARY KEY,
-    begun_at TEXT NOT NULL,
-    is_done INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-"""
-
-_UPGRADES = {
-    1: (
-        "ALTER TABLE items ADD COLUMN deleted_at TEXT",
-        "ALTER TABLE refusals ADD COLUMN is_lasting INTEGER NOT NULL DEFAULT 0",
-        "UPDATE refusals SET is_lasting = 1 WHERE reason LIKE '%back in time%'",
-        "ALTER TABLE roots ADD COLUMN tokens TEXT",
-    ),
-    # Nobody waits for an answer, or carries out half a plan, across two versions.
-    2: ("DROP TABLE requests", "DROP TABLE IF EXISTS plans"),
-}
-"""What makes a ledger of each earlier format one of the next."""
+SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
-class LedgerFile:
-    """A connection to the ledger; one thread at a time may use it."""
+class Row(Protocol):
+    """One row, whose values are got by position and by name."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path, self.connection = path, connection
-        self._file = os.stat(path) if path.exists() else None
+    def __getitem__(self, key: Any, /) -> Any:  # noqa: ANN401 - a database's values
+        """Return one value."""
 
-    @classmethod
-    def open_to_write(cls, state_dir: Path) -> LedgerFile:
-        """Open or create; every commit is on the disk before the call returns."""
-        path = state_dir / FILE
-        try:
-            state_dir.mkdir(exist_ok=True)
-            try:
-                connection = _connect_writer(path)
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error) or not give_up_reserve(state_dir):
-                    raise
-                connection = _connect_writer(path)
-            _require_format(connection, path)
-            connection.row_factory = sqlite3.Row
-            return cls(path, connection)
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerUnwritable(str(path), str(error)) from error
 
-    @classmethod
-    def open_to_read(cls, state_dir: Path) -> LedgerFile:
-        """Open without ever writing; raises LedgerMissing."""
-        path = state_dir / FILE
-        if not path.is_file():
-            raise LedgerMissing(str(path))
-        try:
-            connection = _connect_reader(path)
-            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                connection.close()
-                raise LedgerMissing(str(path))  # the disk was full when it was made
-            _require_format(connection, path)
-        except sqlite3.Error as error:
-            raise LedgerUnwritable(str(path), str(error)) from error
-        connection.row_factory = sqlite3.Row
-        return cls(path, connection)
+class Cursor(Protocol):
+    """What came of a statement."""
 
-    @classmethod
-    def in_memory(cls) -> LedgerFile:
-        """Open an empty one that leaves no trace."""
-        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        _prepare(connection)
-        connection.row_factory = sqlite3.Row
-        return cls(Path(":memory:"), connection)
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed."""
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    @property
+    def lastrowid(self) -> int | None:
+        """The number that the row entered last was given."""
+
+    def fetchone(self) -> Any:  # noqa: ANN401 - a row
+        """Return the next row, None where there is none."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Go through the rows."""
+
+
+class Connection(Protocol):
+    """A connection to the ledger; outside of a transaction each statement is one of its own."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Tell whether a transaction is open."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ..., /) -> Cursor:
+        """Execute one statement."""
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]], /) -> Cursor:
+        """Execute one statement for each row of values."""
+
+
+class LedgerDatabase(ABC):
+    """The ledger's home, open; one thread at a time may use it."""
+
+    as_bytes: ClassVar[str]
+    """How the bytes of a text are asked for, whatever they are; `{}` stands for the column."""
+
+    name: str
+    """What is shown of it: never a password."""
+
+    @property
+    @abstractmethod
+    def connection(self) -> Connection:
+        """The connection, for reading."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the connection is over, so that it has to be opened anew."""
+        return False
+
+    def abandon(self) -> None:  # noqa: B027 - a file answers always
+        """Have nobody wait any longer for an answer; called from another thread."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Connection]:
         """All or nothing; raises LedgerUnwritable when it cannot be made durable."""
-        if self.connection.in_transaction:
-            yield self.connection
-            return
-        self._require_same_file()
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection
-            except BaseException:
-                self.connection.rollback()
-                raise
-            self.connection.commit()
-        except sqlite3.Error as error:
-            self.connection.rollback()  # does nothing where no transaction is open
-            is_eased = "full" in str(error) and give_up_reserve(self.path.parent)
-            kind = LedgerFull if is_eased else LedgerUnwritable
-            raise kind(str(self.path), str(error)) from error
 
-    @contextmanager
-    def unsynced(self) -> Iterator[sqlite3.Connection]:
+    @abstractmethod
+    def unsynced(self) -> AbstractContextManager[Connection]:
         """A transaction that only a crash of the whole system can lose: later ones sync it too."""
-        self.connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with self.transaction() as connection:
-                yield connection
-        finally:
-            self.connection.execute("PRAGMA synchronous = FULL")
 
+    @abstractmethod
+    def require_held(self) -> None:
+        """Raise LeaseLost when another process may have taken over: right before anything moves."""
+
+    @abstractmethod
+    def may_go_on(self) -> bool:
+        """Tell, without asking anybody, whether long work may go on."""
+
+    @abstractmethod
     def keep_reserve(self) -> None:
-        """Keep room on the disk for recording a purge when there is no other."""
-        reserve = self.path.parent / RESERVE
-        try:
-            if not reserve.exists():
-                reserve.write_bytes(bytes(_RESERVE_BYTES))
-        except OSError:
-            give_up_reserve(self.path.parent)  # no room for it now
+        """Keep room for recording a purge when there is no other, where that can be done."""
 
-    def _require_same_file(self) -> None:
-        """What is written to a file that has no name any more is remembered by nobody."""
-        try:
-            is_same = self._file is None or os.path.samestat(os.stat(self.path), self._file)
-        except OSError:
-            is_same = False
-        if not is_same:
-            raise LedgerReplaced(str(self.path))
+    @abstractmethod
+    def wake(self) -> None:
+        """Make a running monitor look at requests and answers now; where it cannot, it is late."""
 
+    @abstractmethod
     def close(self) -> None:
         """Close the connection."""
-        self.connection.close()
 
 
-def give_up_reserve(state_dir: Path) -> bool:
-    """Give the reserved room back to the disk; False when there is none."""
-    try:
-        (state_dir / RESERVE).unlink()
-    except OSError:
-        return False
-    return True
+def format_of(connection: Connection) -> int:
+    """Return the format of the tables that are there."""
+    found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+    return int(found[0]) if found else FORMAT
 
 
-def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        _prepare(connection)
-        connection.commit()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect_reader(path: Path) -> sqlite3.Connection:
-    # Read-write with query_only: a read-only connection would leave the -wal file behind.
-    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        how = "mode=rw"
-    elif path.with_name(f"{path.name}-wal").exists():
-        how = "mode=ro"  # with the writer's own files
-    else:
-        how = "mode=ro&immutable=1"  # nobody writes, and without write access none can be made
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?{how}", uri=True, timeout=_BUSY_S, isolation_level=None
-    )
-    connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make what is missing, in the transaction that is open."""
-    is_new = not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts'").fetchone()
-    found = FORMAT if is_new else _format_of(connection)
-    if found > FORMAT:
-        return  # a later version's, and left to it
-    for earlier in range(found, FORMAT):
-        for change in _UPGRADES[earlier]:
-            connection.execute(change)
-    for table in filter(str.strip, _TABLES.split(";")):
-        connection.execute(table)
-    if is_new or found < FORMAT:
-        connection.execute("INSERT OR REPLACE INTO facts VALUES ('format', ?)", (str(FORMAT),))
-    connection.execute("INSERT OR IGNORE INTO facts VALUES ('id', ?)", (secrets.token_hex(8),))
-
-
-def _require_format(connection: sqlite3.Connection, path: Path) -> None:
-    found = _format_of(connection)
+def require_format(connection: Connection, name: str) -> None:
+    """Raise LedgerUnwritable for tables of another version's."""
+    found = format_of(connection)
     if found != FORMAT:
-        connection.close()
         age = (
             "a later mlflow-cleanup"
             if found > FORMAT
             else "an earlier mlflow-cleanup; starting the monitor brings it up to date"
         )
-        raise LedgerUnwritable(str(path), f"its format {found} is of {age}")
+        raise LedgerUnwritable(name, f"its format {found} is of {age}")
 
 
-def _format_of(connection: sqlite3.Connection) -> int:
-    found = connection.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
-    return int(found[0]) if found else FORMAT
+def mark(connection: Connection) -> None:
+    """Write down the format, which is this version's by now."""
+    connection.execute(SET_FACT, ("format", str(FORMAT)))
+
+
+def name(connection: Connection) -> None:
+    """Give a ledger that has none its id."""
+    connection.execute(
+        "INSERT INTO facts VALUES ('id', ?) ON CONFLICT DO NOTHING", (secrets.token_hex(8),)
+    )
 
 
 def to_blob(text: str | None) -> bytes | None:

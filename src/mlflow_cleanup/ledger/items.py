@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import LedgerDatabase, Row, to_blob, to_text
 from mlflow_cleanup.model.batches import batches
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
@@ -23,13 +22,15 @@ _COLUMNS = (
     "quarantined_s, settled_s, files, bytes, attempts, retry_s, error, by_hand, deleted_at"
 )
 
-_FREED = "coalesce(sum(freed_files), 0), coalesce(sum(freed_bytes), 0)"
+_FREED = (
+    "CAST(coalesce(sum(freed_files), 0) AS BIGINT), CAST(coalesce(sum(freed_bytes), 0) AS BIGINT)"
+)
 
 
 class Items:
     """The table of items."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def put(self, items: Iterable[Item], aged_s: float) -> None:
@@ -142,8 +143,8 @@ class Items:
     def count(self) -> dict[ItemState, tuple[int, Size]]:
         """Return for each state how many items there are and their measured size."""
         rows = self._file.connection.execute(
-            "SELECT state, count(*), coalesce(sum(files), 0), coalesce(sum(bytes), 0) "
-            "FROM items GROUP BY state"
+            "SELECT state, count(*), CAST(coalesce(sum(files), 0) AS BIGINT), "
+            "CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM items GROUP BY state"
         )
         return {ItemState(row[0]): (row[1], Size(row[2], row[3])) for row in rows}
 
@@ -193,7 +194,7 @@ def _row(item: Item, aged_s: float) -> tuple[object, ...]:
     )
 
 
-def _item(row: sqlite3.Row) -> Item:
+def _item(row: Row) -> Item:
     files = row["files"]
     return Item(
         id=row["id"],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import LedgerDatabase, Row, to_blob, to_text
 from mlflow_cleanup.model.entity import Entity, EntityKind
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Size
@@ -18,7 +17,7 @@ from mlflow_cleanup.model.plan import Refusal
 class History:
     """Every event, in order."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def add(self, events: Iterable[Event]) -> None:
@@ -53,7 +52,7 @@ class OpenRefusal:
 class Refusals:
     """Refused plans and what the operator said of them: "confirmed" or "forget"."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def answer_to(self, refusal: Refusal, at: datetime) -> tuple[str | None, bool]:
@@ -85,7 +84,8 @@ class Refusals:
     def confirmed(self) -> frozenset[str]:
         """Return the ids of the plans that the operator let go ahead, while they stand."""
         rows = self._file.connection.execute(
-            "SELECT plan_id FROM refusals WHERE is_current AND answer IN ('confirmed', 'accepted')"
+            "SELECT plan_id FROM refusals "
+            "WHERE is_current = 1 AND answer IN ('confirmed', 'accepted')"
         )
         return frozenset(row["plan_id"] for row in rows)
 
@@ -93,17 +93,18 @@ class Refusals:
         """Take down that confirmed plans go ahead; returns those of which it is news."""
         with self._file.transaction() as connection:
             rows = connection.execute(
-                "SELECT * FROM refusals WHERE is_current AND answer = 'confirmed'"
+                "SELECT * FROM refusals WHERE is_current = 1 AND answer = 'confirmed'"
             ).fetchall()
             connection.execute(
-                "UPDATE refusals SET answer = 'accepted' WHERE is_current AND answer = 'confirmed'"
+                "UPDATE refusals SET answer = 'accepted' "
+                "WHERE is_current = 1 AND answer = 'confirmed'"
             )
         return [_refusal(row) for row in rows]
 
     def lasting(self) -> list[Refusal]:
         """Return the refusals that stand until answered, though their signs may be gone."""
         rows = self._file.connection.execute(
-            "SELECT * FROM refusals WHERE is_current AND is_lasting "
+            "SELECT * FROM refusals WHERE is_current = 1 AND is_lasting = 1 "
             "AND coalesce(answer, '') <> 'accepted'"
         )
         return [_refusal(row) for row in rows]
@@ -114,8 +115,8 @@ class Refusals:
         While there are `problems`, which are refused without a choice, nothing is let go of.
         """
         rows = self._file.connection.execute(
-            "SELECT plan_id FROM refusals WHERE is_current "
-            "AND NOT (is_lasting AND coalesce(answer, '') <> 'accepted')"
+            "SELECT plan_id FROM refusals WHERE is_current = 1 "
+            "AND NOT (is_lasting = 1 AND coalesce(answer, '') <> 'accepted')"
         )
         over = [] if problems else [row[0] for row in rows if row[0] not in plan_ids]
         if over:
@@ -126,14 +127,14 @@ class Refusals:
 
     def settle(self) -> None:
         """Take down that nothing is refused any more; answers given are used up."""
-        if self._file.connection.execute("SELECT 1 FROM refusals WHERE is_current").fetchone():
+        if self._file.connection.execute("SELECT 1 FROM refusals WHERE is_current = 1").fetchone():
             with self._file.transaction() as connection:
                 connection.execute("UPDATE refusals SET is_current = 0")
 
     def current(self) -> OpenRefusal | None:
         """Return the refusal that stands now and waits for an answer."""
         row = self._file.connection.execute(
-            "SELECT * FROM refusals WHERE is_current AND coalesce(answer, '') <> 'accepted' "
+            "SELECT * FROM refusals WHERE is_current = 1 AND coalesce(answer, '') <> 'accepted' "
             "ORDER BY answer IS NULL DESC"
         ).fetchone()
         if row is None:
@@ -144,12 +145,13 @@ class Refusals:
         """Take down the operator's answer; False when no such refusal stands."""
         with self._file.transaction() as connection:
             changed = connection.execute(
-                "UPDATE refusals SET answer = ? WHERE plan_id = ? AND is_current", (answer, plan_id)
+                "UPDATE refusals SET answer = ? WHERE plan_id = ? AND is_current = 1",
+                (answer, plan_id),
             )
             return changed.rowcount > 0
 
 
-def _refusal(row: sqlite3.Row) -> Refusal:
+def _refusal(row: Row) -> Refusal:
     return Refusal(row["plan_id"], to_text(row["reason"]) or "", bool(row["is_lasting"]))
 
 
@@ -168,7 +170,7 @@ def _event_row(event: Event) -> tuple[object, ...]:
     )
 
 
-def _event(row: sqlite3.Row) -> Event:
+def _event(row: Row) -> Event:
     return Event(
         kind=EventKind(row["event"]),
         at=datetime.fromisoformat(row["at"]),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import LedgerDatabase, Row, to_blob, to_text
 
 
 class RunState(str, Enum):
@@ -43,7 +42,7 @@ class KnownRun(NamedTuple):
 class KnownRuns:
     """The table of known runs, with the ids by state at hand."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
         self._ids: dict[RunState, set[str]] = {state: set() for state in RunState}
         for run_id, state in file.connection.execute("SELECT run_id, state FROM known_runs"):
@@ -73,8 +72,8 @@ class KnownRuns:
                 "INSERT INTO known_runs (run_id, state, experiment_id, artifact_uri, kept) "
                 "VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET "
                 "state = excluded.state, kept = excluded.kept, attempts = 0, retry_s = 0, "
-                "experiment_id = coalesce(excluded.experiment_id, experiment_id), "
-                "artifact_uri = coalesce(excluded.artifact_uri, artifact_uri)",
+                "experiment_id = coalesce(excluded.experiment_id, known_runs.experiment_id), "
+                "artifact_uri = coalesce(excluded.artifact_uri, known_runs.artifact_uri)",
                 [
                     (
                         run.run_id,
@@ -150,7 +149,7 @@ class KnownRuns:
             self._ids[state].add(run_id)
 
 
-def _known(row: sqlite3.Row) -> KnownRun:
+def _known(row: Row) -> KnownRun:
     return KnownRun(
         row["run_id"],
         RunState(row["state"]),

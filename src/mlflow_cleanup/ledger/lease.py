@@ -1,8 +1,8 @@
 """Holding the lease is what permits acting: one process for each tracking database.
 
-Two locks: one in the state directory, and one where the state directory lies by default, beside the
-database, so that two state directories do not make two holders. Where nothing may be written beside
-the database the first must do.
+Two locks: one at the ledger's home, and one where the state directory lies by default, beside the
+database's file, so that two ledgers do not make two holders. Where nothing may be written beside
+the database the first must do. In a state directory they are the operating system's.
 """
 
 from __future__ import annotations
@@ -10,43 +10,28 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
 from mlflow_cleanup.errors import DatabaseGone, LeaseHeld, LeaseLost, LedgerUnwritable
+from mlflow_cleanup.ledger.fence import IDLE_S, Fence
+from mlflow_cleanup.ledger.holder import HOLDER_FILE, MONITOR, UNKNOWN, WAIT_S, Holder
+from mlflow_cleanup.ledger.opening import require_driver
+from mlflow_cleanup.model.ledger_home import LedgerHome, LedgerServer
+
+if TYPE_CHECKING:
+    from mlflow_cleanup.ledger.session_lock import SessionLock
+
+__all__ = ["HOLDER_FILE", "MONITOR", "Holder", "Lease", "current_holder", "read_holder"]
 
 LOCK_FILE = "lease.lock"
-HOLDER_FILE = "lease.json"
-MONITOR = "mlflow-cleanup monitor"
-"""What a monitor says it is: of all holders only it answers requests."""
-
-WAIT_S = 1.0
-"""Long enough for a reader that only looks whether the lease is free to let go of it again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds the lease."""
-
-    pid: int
-    host: str
-    since: str
-    what: str
-
-    def __str__(self) -> str:
-        if self == UNKNOWN:
-            return f"a process whose note {HOLDER_FILE} cannot be read"
-        return f"`{self.what}`, process {self.pid} on {self.host}, since {self.since}"
-
-
-UNKNOWN = Holder(0, "", "", "")
-"""Somebody holds the lease, but the note that says who is gone, or was written over."""
 
 
 class ServerLock(Protocol):
@@ -60,22 +45,34 @@ class ServerLock(Protocol):
         """Raise LeaseLost where it is not held any more."""
         ...
 
+    def expire_after(self, idle_s: float) -> None:
+        """Have the server let go of it, where it can, when it is not asked for so long."""
+        ...
+
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
         ...
 
 
 class Lease:
-    """The operating system's locks on `lease.lock`; they end with the process, however it ends.
+    """Locks that end with the process, however it ends.
 
-    `places` are the state directory and, where that is another, the database's default one. Of a
-    database on a server no file says who else works there: `server` is its own lock.
+    `places` are the ledger's home, which is locked in any case, and where the state directory lies
+    by default. Of a database on a server no file says who else works there: `server` is its own
+    lock. `wake` is called when somebody left a request in a ledger on a server.
     """
 
-    def __init__(self, places: Sequence[Path], what: str, server: ServerLock | None = None) -> None:
-        self._what, self._places = what, list(dict.fromkeys(places))
-        self._held: list[_Lock] = []
-        self._server = server
+    def __init__(
+        self,
+        places: Sequence[LedgerHome],
+        what: str,
+        server: ServerLock | None = None,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self._what, self._wake, self._places = what, wake, list(dict.fromkeys(places))
+        self._held: list[_Lock | SessionLock] = []
+        self._server, self._asking = server, threading.RLock()
+        self.fence: Fence | None = None
 
     @property
     def is_held(self) -> bool:
@@ -88,20 +85,29 @@ class Lease:
         With `waits` a server that cannot be reached yet is no error: `renew` asks again.
         """
         try:
-            for place in self._places:
-                if place == self._places[0] or _can_be_locked(place):
+            # The one that others may wait for comes last.
+            for place in sorted(self._places, key=lambda one: isinstance(one, LedgerServer)):
+                if isinstance(place, LedgerServer):
+                    self._take_session(place)
+                elif place == self._places[0] or _can_be_locked(place):
                     self._held.append(_Lock(place, self._what))
             self._acquire_on_server(waits=waits)
         except BaseException:
             self.release()
             raise
 
+    @property
+    def is_lost(self) -> bool:
+        """Tell, without asking, whether a lease on a server that was held is not any more."""
+        return self.fence is not None and not self.fence.is_fresh
+
     def verify(self) -> None:
         """Raise LeaseLost when a lock is not ours any more: another file, or no connection."""
         for lock in self._held:
             lock.verify()
         if self._server is not None:
-            self._server.verify()
+            with self._asking:
+                self._server.verify()
 
     def renew(self) -> None:
         """Do the same, but take the server's lock again where it was lost with its connection.
@@ -113,13 +119,16 @@ class Lease:
         except LeaseLost as error:
             if not error.is_on_server or self._server is None:
                 raise
-            self._server.acquire()
+            self._acquire_on_server(waits=False)
 
     def _acquire_on_server(self, *, waits: bool) -> None:
         if self._server is None:
             return
         try:
-            self._server.acquire()
+            with self._asking:
+                self._server.acquire()
+                if self.fence is not None:
+                    self._server.expire_after(IDLE_S)
         except DatabaseGone:
             if not waits:
                 raise
@@ -127,9 +136,30 @@ class Lease:
     def release(self) -> None:
         """Give it back; harmless when it is not held."""
         if self._server is not None:
-            self._server.release()
+            with self._asking:
+                self._server.release()
         while self._held:
             self._held.pop().release()
+        self.fence = None
+
+    def abandon(self) -> None:
+        """Have nobody wait any longer for the ledger's server; called from another thread."""
+        for lock in self._held:
+            lock.abandon()
+
+    def _keep_other(self) -> None:
+        """Let the tracking database's server see that we live; what it says is for `verify`."""
+        if self._server is not None:
+            with suppress(Exception), self._asking:
+                self._server.verify()
+
+    def _take_session(self, server: LedgerServer) -> None:
+        require_driver(server)
+        from mlflow_cleanup.ledger.session_lock import SessionLock  # noqa: PLC0415 - an extra
+
+        lock = SessionLock(server, self._what, self._wake, self._keep_other)
+        self._held.append(lock)
+        self.fence = lock.fence
 
     def __enter__(self) -> Lease:
         self.acquire()
@@ -183,13 +213,25 @@ class _Lock:
         if not is_same:
             raise LeaseLost(str(self._path))
 
+    def abandon(self) -> None:
+        """Nothing waits for an answer here."""
+
     def release(self) -> None:
         self._note.unlink(missing_ok=True)
         self._lock.release()
 
 
-def current_holder(state_dir: Path) -> Holder | None:
+def current_holder(home: LedgerHome) -> Holder | None:
     """Say who holds the lease now, None when it is free; a crashed holder's note does not count."""
+    if isinstance(home, LedgerServer):
+        require_driver(home)
+        from mlflow_cleanup.ledger.session_lock import holder_on  # noqa: PLC0415 - an extra
+
+        return holder_on(home)
+    return _holder_in(home)
+
+
+def _holder_in(state_dir: Path) -> Holder | None:
     if not (state_dir / LOCK_FILE).exists():
         return None
     probe = FileLock(state_dir / LOCK_FILE)

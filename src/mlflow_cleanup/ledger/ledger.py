@@ -7,16 +7,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.ledger.ageing import Age, Reading, utc
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import SET_FACT, LedgerDatabase, to_blob, to_text
+from mlflow_cleanup.ledger.fence import Fence
 from mlflow_cleanup.ledger.items import Items
 from mlflow_cleanup.ledger.journal import History, Refusals
 from mlflow_cleanup.ledger.known import KnownRuns
+from mlflow_cleanup.ledger.opening import open_to_read, open_to_write
 from mlflow_cleanup.ledger.requests import Requests
+from mlflow_cleanup.ledger.sqlite import LedgerFile
 from mlflow_cleanup.ledger.sweeps import Brakes, Pins, Plans, Sightings
+from mlflow_cleanup.model.ledger_home import LedgerHome
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import BackendIdentity
 
@@ -35,7 +38,7 @@ class KnownRoot:
 class Ledger:
     """The durable record; requests and answers apart, only the holder of the lease writes it."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
         self.items = Items(file)
         self.history = History(file)
@@ -49,14 +52,17 @@ class Ledger:
         self._age: Age | None = None
 
     @classmethod
-    def open(cls, state_dir: Path) -> Ledger:
-        """Open to write, creating what is missing; raises LedgerUnwritable."""
-        return cls(LedgerFile.open_to_write(state_dir))
+    def open(cls, home: LedgerHome, fence: Fence | None = None) -> Ledger:
+        """Open to write, creating what is missing; raises LedgerUnwritable.
+
+        `fence` is that of the lease, where this is its holder and it is held on a server.
+        """
+        return cls(open_to_write(home, fence))
 
     @classmethod
-    def read(cls, state_dir: Path) -> Ledger:
+    def read(cls, home: LedgerHome) -> Ledger:
         """Open to read; raises LedgerMissing."""
-        return cls(LedgerFile.open_to_read(state_dir))
+        return cls(open_to_read(home))
 
     @classmethod
     def empty(cls) -> Ledger:
@@ -111,11 +117,7 @@ class Ledger:
     def set_fact(self, name: str, value: str) -> None:
         """Set a single fact."""
         with self._file.transaction() as connection:
-            connection.execute(
-                "INSERT INTO facts VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                (name, value),
-            )
+            connection.execute(SET_FACT, (name, value))
 
     @property
     def identity(self) -> BackendIdentity | None:
@@ -222,6 +224,27 @@ class Ledger:
     def keep_reserve(self) -> None:
         """Keep room on the disk for recording a purge when there is no other."""
         self._file.keep_reserve()
+
+    def require_held(self) -> None:
+        """Raise LeaseLost when another process may have taken over: right before anything moves."""
+        self._file.require_held()
+
+    def may_go_on(self) -> bool:
+        """Tell, without asking anybody, whether long work may go on."""
+        return self._file.may_go_on()
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the connection is over, so that it has to be opened anew."""
+        return self._file.is_lost
+
+    def abandon(self) -> None:
+        """Have nobody wait any longer for the ledger's server; called from another thread."""
+        self._file.abandon()
+
+    def wake(self) -> None:
+        """Make a running monitor look at requests and answers now."""
+        self._file.wake()
 
     def close(self) -> None:
         """Close the file."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow_cleanup.errors import LedgerUnwritable
-from mlflow_cleanup.ledger.database import LedgerFile
+from mlflow_cleanup.ledger.database import LedgerDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,6 @@ class Request:
     id: int
     verb: str
     words: tuple[str, ...]
-
-
-_FIELDS = "id, CAST(verb AS BLOB), CAST(words AS BLOB)"
-"""As bytes: what is no text must not stand in the way of what is."""
 
 
 def _request(number: int, verb: bytes, words: bytes) -> Request | None:
@@ -46,9 +42,11 @@ class Progress:
 class Requests:
     """The table of requests: posted and withdrawn by verbs, reported and settled by the holder."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
         self._untold: dict[int, dict[str, Any]] = {}
+        # As bytes: what is no text must not stand in the way of what is.
+        self._fields = ", ".join(["id", *(file.as_bytes.format(one) for one in ("verb", "words"))])
 
     def post(self, verb: str, words: Sequence[str]) -> int:
         """Leave a request; returns its number."""
@@ -61,7 +59,7 @@ class Requests:
     def waiting(self) -> list[Request]:
         """Return the requests that were not carried out, oldest first."""
         rows = self._file.connection.execute(
-            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL ORDER BY id"  # noqa: S608
+            f"SELECT {self._fields} FROM requests WHERE outcome IS NULL ORDER BY id"  # noqa: S608
         )
         read = [_request(*row) for row in rows if row["id"] not in self._untold]
         return [request for request in read if request is not None]
@@ -69,7 +67,7 @@ class Requests:
     def throw_away_unreadable(self) -> int:
         """Throw away what waits and is no request, whoever wrote it; returns how many."""
         rows = self._file.connection.execute(
-            f"SELECT {_FIELDS} FROM requests WHERE outcome IS NULL"  # noqa: S608 - names of ours
+            f"SELECT {self._fields} FROM requests WHERE outcome IS NULL"  # noqa: S608 - names of ours
         )
         unreadable = [row["id"] for row in rows if _request(*row) is None]
         for number in unreadable:

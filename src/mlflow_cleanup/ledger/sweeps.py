@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from sqlite3 import Connection
 from typing import NamedTuple
 
-from mlflow_cleanup.ledger.database import LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import SET_FACT, Connection, LedgerDatabase, to_blob, to_text
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Refusal
 
@@ -24,7 +23,7 @@ class Sightings:
     In ledger time without what passed while the machine was off: nobody could claim anything then.
     """
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def first_seen(self) -> dict[Spot, float]:
@@ -71,7 +70,7 @@ class Sightings:
             [(to_blob(root), to_blob("/".join(place))) for place in known - there],
         )
         connection.executemany(
-            "INSERT OR IGNORE INTO sightings VALUES (?, ?, ?)",
+            "INSERT INTO sightings VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             [
                 (to_blob(root), to_blob("/".join(place)), first_s)
                 for place in (there if first_s is not None else ())
@@ -90,9 +89,7 @@ class Sightings:
         last = made_at if row is None else datetime.fromisoformat(row[0])
         # One from the future was made before the clock was set back; it is not newer for ever.
         newest = min(max(last, made_at), now.at)
-        connection.execute(
-            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (_SIGHTED, newest.isoformat())
-        )
+        connection.execute(SET_FACT, (_SIGHTED, newest.isoformat()))
         return last <= made_at
 
 
@@ -111,7 +108,7 @@ class Pin(NamedTuple):
 class Pins:
     """What operators pinned here, beside the tags in MLflow."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def all(self) -> list[Pin]:
@@ -123,7 +120,8 @@ class Pins:
         """Pin."""
         with self._file.transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO pins VALUES (?, ?, ?)",
+                "INSERT INTO pins VALUES (?, ?, ?) ON CONFLICT (target) "
+                "DO UPDATE SET at = excluded.at, reason = excluded.reason",
                 [(to_blob(target), at.isoformat(), to_blob(reason)) for target in targets],
             )
 
@@ -139,7 +137,7 @@ class Pins:
 class Plans:
     """Which plans were begun, by their stamps, and which are done: none is carried out twice."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def is_done(self, stamp: str) -> bool:
@@ -153,7 +151,7 @@ class Plans:
         """Take down that a plan is being carried out."""
         with self._file.transaction() as connection:
             connection.execute(
-                "INSERT OR IGNORE INTO plans (stamp, begun_at) VALUES (?, ?)",
+                "INSERT INTO plans (stamp, begun_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (stamp, at.isoformat()),
             )
 
@@ -175,7 +173,7 @@ class Braked(NamedTuple):
 class Brakes:
     """The last full cycle that was refused; only its own plan's id lets it go ahead."""
 
-    def __init__(self, file: LedgerFile) -> None:
+    def __init__(self, file: LedgerDatabase) -> None:
         self._file = file
 
     def current(self) -> Braked | None:
@@ -213,6 +211,4 @@ class Brakes:
 
     def _set(self, braked: Braked) -> None:
         with self._file.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (_BRAKED, json.dumps(braked))
-            )
+            connection.execute(SET_FACT, (_BRAKED, json.dumps(braked)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,17 +21,13 @@ from mlflow_cleanup.config import (
     parse_duration,
     state_dir_for,
 )
-from mlflow_cleanup.cycle import Workplace
-from mlflow_cleanup.cycle.holding import lease_of
-from mlflow_cleanup.errors import BadUsage
-from mlflow_cleanup.ledger.ageing import Reading, read_clocks
-from mlflow_cleanup.ledger.lease import MONITOR
-from mlflow_cleanup.ledger.ledger import Ledger
-from mlflow_cleanup.model.event import Event
-from mlflow_cleanup.monitor.calls import WAKE_FILE as WAKE_FILE
+from mlflow_cleanup.errors import BadUsage, LeaseHeld
+from mlflow_cleanup.ledger.ageing import Reading, read_clocks, utc
+from mlflow_cleanup.ledger.sqlite import WAKE_FILE as WAKE_FILE
+from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.monitor.calls import Calls, Tell
-from mlflow_cleanup.monitor.cleaner import Cleaner
-from mlflow_cleanup.monitor.watcher import Watcher
+from mlflow_cleanup.monitor.relief import Relief
+from mlflow_cleanup.monitor.shift import Shift
 from mlflow_cleanup.observe.places import absolute_root
 
 
@@ -47,9 +42,10 @@ class MLflowDatabaseMonitor:
     `backend` is a backend store URI, or a whole `Settings`; `artifact_roots` are directories, or
     places like `s3://bucket/prefix`, the first of them where the server keeps proxied artifacts.
     Without them they are `mlartifacts` and `mlruns` in the working directory, where MLflow puts
-    artifacts by itself.
-    `on_event` is called with every `Event`, from the cleaner's thread. Raises UnsupportedBackend or
-    BadUsage at once, LeaseHeld and LedgerUnwritable from `start`.
+    artifacts by itself. `on_event` is called with every `Event`, from the cleaner's thread. With
+    `stands_by` it waits where another one works on the same tracking database, and takes over when
+    that ends. Raises UnsupportedBackend or BadUsage at once, LeaseHeld and LedgerUnwritable from
+    `start`.
     """
 
     def __init__(
@@ -59,6 +55,7 @@ class MLflowDatabaseMonitor:
         artifact_roots: Sequence[str] = (),
         retention: str | timedelta = "7d",
         on_event: Tell | None = None,
+        stands_by: bool = False,
     ) -> None:
         self.settings = (
             backend
@@ -66,10 +63,10 @@ class MLflowDatabaseMonitor:
             else _settings(backend, artifact_roots, retention)
         )
         self.clock: Callable[[], Reading] = read_clocks
-        self._on_event = on_event
+        self._on_event, self._stands_by = on_event, stands_by
         self._calls = Calls()
-        self._lease = lease_of(self.settings, MONITOR)
-        self._threads: list[threading.Thread] = []
+        self._shift: Shift | None = None
+        self._relief: Relief | None = None
 
     @property
     def last_known_runs(self) -> frozenset[str]:
@@ -86,37 +83,37 @@ class MLflowDatabaseMonitor:
                 f"the directory of the tracking database {self.settings.database} does not exist; "
                 "nothing was started. Check --backend-store-uri."
             )
-        self._calls = Calls()
-        self._lease.acquire(waits=True)
+        self._shift = None
         try:
-            ledger = Ledger.open(self.settings.state_dir)
-        except BaseException:
-            self._lease.release()
-            raise
-        workplace = Workplace(
-            self.settings,
-            ledger,
-            tell=self._tell,
-            clock=self.clock,
-            stop=self._calls.stop,
-            still_ours=self._lease.verify,
-        )
-        cleaner = Cleaner(self.settings, self._calls, workplace, self._lease.renew)
-        cleaner.publish()
-        self._threads = [Watcher(self.settings, self._calls), cleaner]
-        for thread in self._threads:
-            thread.start()
+            self._shift = self._begin()
+        except LeaseHeld:
+            if not self._stands_by:
+                raise
+        if self._stands_by or self.settings.ledger is not None:
+            self._relief = Relief(self._begin, self._shift, self._wait)
+            self._relief.start()
 
     def stop(self, timeout_s: float | None = 30.0) -> bool:
         """Finish or revert the step in hand and end; False when it took longer than `timeout_s`."""
-        self._calls.end()
-        ends = None if timeout_s is None else time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(None if ends is None else max(ends - time.monotonic(), 0.0))
-        if any(thread.is_alive() for thread in self._threads):
-            return False
-        self._lease.release()
-        return True
+        if self._relief is not None:
+            return self._relief.stop(timeout_s)
+        return self._shift is None or self._shift.end(timeout_s)
+
+    @property
+    def _threads(self) -> list[threading.Thread]:
+        shift = self._shift if self._relief is None else self._relief.shift
+        own = [] if self._relief is None else [self._relief]
+        return [*own, *(shift.threads if shift is not None else ())]
+
+    def _begin(self) -> Shift:
+        """Take the lease, open the ledger, and start watching."""
+        calls = Calls()
+        shift = Shift(self.settings, calls, self._tell, self.clock)
+        self._calls = calls
+        return shift
+
+    def _wait(self, text: str) -> None:
+        self._tell(Event(EventKind.WAITING, utc(self.clock().wall_s), detail=text))
 
     def check_soon(self) -> None:
         """Look at the database now instead of at the next poll."""

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 
 from mlflow_cleanup.model.event import Event
 
-WAKE_FILE = "wake"
-"""A file in the state directory: touching it makes a running monitor look at requests."""
-
 Tell = Callable[[Event], None]
 
 
@@ -21,7 +18,8 @@ class Calls:
     `wake` is for the watcher: look now. `work` is for the cleaner: there is something to do; with
     `urgent` something that a purge must make way for, with `everything` more than what changed.
     `has_read` says that the watcher compared with known runs that a cycle may be changing just
-    then; `read_again` asks it to compare once more.
+    then; `read_again` asks it to compare once more. `is_broken`: the ledger cannot be reached, or
+    is another's, so that nothing is told of an end.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -31,6 +29,7 @@ class Calls:
     everything: threading.Event = field(default_factory=threading.Event)
     has_read: threading.Event = field(default_factory=threading.Event)
     read_again: threading.Event = field(default_factory=threading.Event)
+    is_broken: threading.Event = field(default_factory=threading.Event)
     last_known_runs: frozenset[str] = frozenset()
     known_others: frozenset[str] = frozenset()
 

@@ -96,7 +96,8 @@ class Cleaner(threading.Thread):
                     self._turn(scope)
                 scope = self._next()
         finally:
-            self._say(EventKind.STOPPED, "")
+            if not self._calls.is_broken.is_set():
+                self._say(EventKind.STOPPED, "")
             self._full_cycles.close()
             self._workplace.close()
 

@@ -13,7 +13,8 @@ from mlflow_cleanup.backends.opening import is_there
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.decide.departures import compare
 from mlflow_cleanup.errors import DatabaseGone, TrackingUnreadable
-from mlflow_cleanup.monitor.calls import WAKE_FILE, Calls
+from mlflow_cleanup.ledger.sqlite import WAKE_FILE
+from mlflow_cleanup.monitor.calls import Calls
 from mlflow_cleanup.observe.budget import Budget, GrowingPause
 from mlflow_cleanup.observe.changes import FileEvents, files_of
 from mlflow_cleanup.observe.tracking import TrackingDatabase
@@ -88,4 +89,5 @@ class Watcher(threading.Thread):
         if self._settings.use_file_events:
             if (path := self._settings.database.path) is not None:
                 events.watch(os.path.dirname(path), files_of(path))
-            events.watch(str(self._settings.state_dir), frozenset({WAKE_FILE}))
+            if self._settings.ledger is None:
+                events.watch(str(self._settings.state_dir), frozenset({WAKE_FILE}))

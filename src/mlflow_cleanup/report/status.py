@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from mlflow_cleanup.ledger.ageing import read_clocks
@@ -16,6 +15,7 @@ from mlflow_cleanup.ledger.lease import current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.event import Event
 from mlflow_cleanup.model.item import Held, Item, ItemState, Size
+from mlflow_cleanup.model.ledger_home import LedgerHome
 from mlflow_cleanup.model.location import scheme_of
 from mlflow_cleanup.model.verdict import Kept
 from mlflow_cleanup.report.collected import schemes_text
@@ -27,11 +27,11 @@ Values = dict[str, Any]
 _DEFAULT_RETENTION_S = 7 * 86_400.0
 
 
-def status_values(state_dir: Path) -> Values:
+def status_values(home: LedgerHome) -> Values:
     """Say what is watched, what is quarantined, what failed, how much was freed."""
-    ledger = Ledger.read(state_dir)
+    ledger = Ledger.read(home)
     try:
-        holder, refusal = current_holder(state_dir), ledger.refusals.current()
+        holder, refusal = current_holder(home), ledger.refusals.current()
         watching = ledger.watching or {}
         counts, freed = ledger.items.count(), ledger.items.freed()
         # One without a reason yet has just left and is being dealt with.
@@ -110,9 +110,9 @@ def status_text(values: Values) -> str:
     return "\n".join(printable(line) for line in lines)
 
 
-def trash_values(state_dir: Path) -> list[Values]:
+def trash_values(home: LedgerHome) -> list[Values]:
     """List what the trash holds, oldest first."""
-    ledger = Ledger.read(state_dir)
+    ledger = Ledger.read(home)
     try:
         now = ledger.peek(read_clocks())
         watching = ledger.watching or {}
@@ -193,9 +193,9 @@ def _in_place_lines(there: Values, indent: str = "") -> list[str]:
     ]
 
 
-def history_values(state_dir: Path, limit: int, run_ids: tuple[str, ...] = ()) -> list[Values]:
+def history_values(home: LedgerHome, limit: int, run_ids: tuple[str, ...] = ()) -> list[Values]:
     """List the latest events, oldest of them first."""
-    ledger = Ledger.read(state_dir)
+    ledger = Ledger.read(home)
     try:
         return [event_values(event) for event in ledger.history.latest(limit, run_ids)]
     finally:

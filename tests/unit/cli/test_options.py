@@ -12,11 +12,11 @@ import pytest
 from mlflow_cleanup.cli.options import (
     KEYS,
     connection,
+    home_of,
     ours_beside_mlflow,
     policy,
     settings_beside_server,
     settings_of,
-    state_dir_of,
 )
 from mlflow_cleanup.cli.sweep import sweep
 from mlflow_cleanup.cli.usage import usage
@@ -46,7 +46,9 @@ def with_server(**given: Any) -> Settings:  # noqa: ANN401 - click's values
 @connection
 def reading(**given: Any) -> Path:  # noqa: ANN401 - click's values
     """Read options as `status` does."""
-    return state_dir_of(given)
+    home = home_of(given)
+    assert isinstance(home, Path)
+    return home
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.ledger.database import LedgerFile
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.sqlite import LedgerFile
+from mlflow_cleanup.model.ledger_home import LedgerHome
+from tests.kit.homes import FILE, POSTGRESQL, asked_server
 
 
 @pytest.fixture
@@ -23,9 +25,15 @@ def file(state_dir: Path) -> Iterator[LedgerFile]:
     opened.close()
 
 
+@pytest.fixture(params=[FILE, POSTGRESQL])
+def home(request: pytest.FixtureRequest, state_dir: Path) -> LedgerHome:
+    """Where the ledger lives: each test that asks for it is made for both homes."""
+    return asked_server(request) or state_dir
+
+
 @pytest.fixture
-def ledger(state_dir: Path) -> Iterator[Ledger]:
+def ledger(home: LedgerHome) -> Iterator[Ledger]:
     """An empty ledger, open to write."""
-    opened = Ledger.open(state_dir)
+    opened = Ledger.open(home)
     yield opened
     opened.close()

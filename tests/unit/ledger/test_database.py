@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_cleanup.errors import LedgerMissing, LedgerUnwritable
-from mlflow_cleanup.ledger.database import FILE, FORMAT, LedgerFile, to_blob, to_text
+from mlflow_cleanup.ledger.database import to_blob, to_text
+from mlflow_cleanup.ledger.sqlite import FILE, LedgerFile
+from mlflow_cleanup.ledger.tables import FORMAT
 from tests.kit.children import as_nobody
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.model.ledger_home import LedgerHome
+from tests.kit.homes import make_unwritable
 
 
 def known(run_id: str, state: RunState = RunState.ACTIVE, uri: str | None = "/x") -> KnownRun:
@@ -38,13 +39,13 @@ def test_runs_are_learnt_moved_and_found_again(ledger: Ledger) -> None:
     assert ledger.known.others == {"a", "c"}
 
 
-def test_known_runs_survive_a_restart(ledger: Ledger, state_dir: Path) -> None:
+def test_known_runs_survive_a_restart(ledger: Ledger, home: LedgerHome) -> None:
     """What one process learnt is what the next one knows, odd text included."""
     run = KnownRun("a", RunState.ORPHANED, "7", "file:///odd\udcff\n", "kept for a reason")
     ledger.known.learn([run])
     ledger.close()
 
-    again = Ledger.open(state_dir)
+    again = Ledger.open(home)
     assert again.known.get("a") == run
     assert again.known.ids(RunState.ORPHANED) == {"a"}
     again.close()
@@ -88,7 +89,7 @@ def test_unknown_run_is_none(ledger: Ledger) -> None:
 
 def test_nothing_to_do_writes_nothing(ledger: Ledger) -> None:
     """Empty changes do not even open a transaction."""
-    ledger._file.connection.execute("PRAGMA query_only = ON")
+    make_unwritable(ledger)
 
     ledger.known.learn([])
     ledger.known.move({})
@@ -117,7 +118,7 @@ def test_ids_at_hand_follow_a_transaction_that_was_taken_back(ledger: Ledger) ->
 def test_ids_at_hand_follow_a_write_that_failed(ledger: Ledger) -> None:
     """A single write that could not be made is not believed either."""
     ledger.known.learn([known("a")])
-    ledger._file.connection.execute("PRAGMA query_only = ON")
+    make_unwritable(ledger)
     for change in (
         lambda: ledger.known.learn([known("b")]),
         lambda: ledger.known.move({"a": RunState.GONE}),

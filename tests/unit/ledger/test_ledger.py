@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 
 from mlflow_cleanup.ledger.ageing import Reading
 from mlflow_cleanup.ledger.ledger import KnownRoot, Ledger
+from mlflow_cleanup.model.ledger_home import LedgerHome
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.snapshot import BackendIdentity
 
@@ -32,14 +32,14 @@ def test_time_goes_on_from_look_to_look(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("looks", [[], [600], [600, 4_200, 4_300], [100_000]])
-def test_time_goes_on_over_a_restart(ledger: Ledger, state_dir: Path, looks: list[int]) -> None:
+def test_time_goes_on_over_a_restart(ledger: Ledger, home: LedgerHome, looks: list[int]) -> None:
     """A new process counts on from the same beginning, however often the last one looked."""
     ledger.now(reading(500))
     for uptime in looks:
         ledger.now(reading(uptime))
     ledger.close()
 
-    again = Ledger.open(state_dir)
+    again = Ledger.open(home)
     assert again.now(reading(200_500)).aged_s == 200_000
     again.close()
 
@@ -55,32 +55,32 @@ def test_time_is_written_down_hourly_not_with_every_look(ledger: Ledger) -> None
     assert ledger.fact("age") != written
 
 
-def test_time_over_a_reboot_is_written_down_at_once(ledger: Ledger, state_dir: Path) -> None:
+def test_time_over_a_reboot_is_written_down_at_once(ledger: Ledger, home: LedgerHome) -> None:
     """What a gap counted for is counted once: the next process begins after it."""
     ledger.now(reading(100, wall_s=1_000))
     ledger.now(reading(1, boot="two", wall_s=2_000))
     ledger.close()
 
-    again = Ledger.open(state_dir)
+    again = Ledger.open(home)
     assert again.now(reading(1, boot="two", wall_s=9_999)).aged_s == 1_000
     again.close()
 
 
-def test_clock_that_was_set_is_written_down_at_once(ledger: Ledger, state_dir: Path) -> None:
+def test_clock_that_was_set_is_written_down_at_once(ledger: Ledger, home: LedgerHome) -> None:
     """Set back and forward again between two starts: files may have times from in between."""
     ledger.now(reading(100, wall_s=9_000))
     ledger.now(reading(101, wall_s=1_000))
     ledger.close()
 
-    again = Ledger.open(state_dir)
+    again = Ledger.open(home)
     assert again.now(reading(102, wall_s=9_002)).behind_s == 8_001
     again.close()
 
 
-def test_peeking_tells_the_same_and_writes_nothing(ledger: Ledger, state_dir: Path) -> None:
+def test_peeking_tells_the_same_and_writes_nothing(ledger: Ledger, home: LedgerHome) -> None:
     """A reading command shows the moment that a cycle would have."""
     ledger.now(reading(500))
-    reader = Ledger.read(state_dir)
+    reader = Ledger.read(home)
 
     assert reader.peek(reading(100_500)) == Moment(datetime.fromtimestamp(0, timezone.utc), 1e5)
     reader.close()

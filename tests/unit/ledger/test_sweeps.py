@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.ledger.sweeps import Pin
+from mlflow_cleanup.model.ledger_home import LedgerHome
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.plan import Refusal
 from tests.kit.values import NOW
@@ -94,11 +94,11 @@ class TestSightings:
 
         assert ledger.sightings.first_seen() == {("/art", A): 1.0, ("/other", A): 10.0}
 
-    def test_names_of_any_bytes_are_remembered(self, ledger: Ledger, state_dir: Path) -> None:
+    def test_names_of_any_bytes_are_remembered(self, ledger: Ledger, home: LedgerHome) -> None:
         """Through a restart, too."""
         note(ledger, {f"/{ODD}": [C]}, 1.0)
         ledger.close()
-        again = Ledger.open(state_dir)
+        again = Ledger.open(home)
 
         assert again.sightings.first_seen() == {(f"/{ODD}", C): 1.0}
         note(again, {f"/{ODD}": []}, 10.0)
@@ -140,12 +140,12 @@ class TestSightings:
 class TestPins:
     """What an operator keeps."""
 
-    def test_pins_come_back_by_target(self, ledger: Ledger, state_dir: Path) -> None:
+    def test_pins_come_back_by_target(self, ledger: Ledger, home: LedgerHome) -> None:
         """With when and why, through a restart too."""
         ledger.pins.add(["b", "a"], NOW, "for Ada")
         ledger.pins.add([f"/{ODD}"], NOW, None)
         ledger.close()
-        again = Ledger.read(state_dir)
+        again = Ledger.read(home)
 
         assert again.pins.all() == [
             Pin(f"/{ODD}", NOW.isoformat(), None),
@@ -175,7 +175,7 @@ class TestPins:
 class TestPlans:
     """A plan is carried out once."""
 
-    def test_begun_plan_is_not_done(self, ledger: Ledger, state_dir: Path) -> None:
+    def test_begun_plan_is_not_done(self, ledger: Ledger, home: LedgerHome) -> None:
         """It may go on; done it is when it came to its end, for good."""
         assert not ledger.plans.is_done("1f2e3d4c")
         ledger.plans.begin("1f2e3d4c", NOW)
@@ -184,7 +184,7 @@ class TestPlans:
         ledger.plans.begin("1f2e3d4c", NOW)
         ledger.close()
 
-        again = Ledger.open(state_dir)
+        again = Ledger.open(home)
         assert again.plans.is_done("1f2e3d4c")
         assert not again.plans.is_done("1f2e3d4d")
         again.close()
@@ -243,10 +243,10 @@ class TestBrakes:
     ],
 )
 def test_reader_writes_nothing(
-    ledger: Ledger, state_dir: Path, write: Callable[[Ledger], object]
+    ledger: Ledger, home: LedgerHome, write: Callable[[Ledger], object]
 ) -> None:
     """What only reads cannot remember anything either."""
-    reader = Ledger.read(state_dir)
+    reader = Ledger.read(home)
     with pytest.raises(LedgerUnwritable):
         write(reader)
     reader.close()

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.errors import LedgerUnwritable
-from mlflow_cleanup.ledger import database
+from mlflow_cleanup.ledger import sqlite, tables
 from mlflow_cleanup.ledger.ageing import Reading
-from mlflow_cleanup.ledger.database import FILE, LedgerFile
 from mlflow_cleanup.ledger.known import KnownRun, RunState
 from mlflow_cleanup.ledger.ledger import KnownRoot, Ledger
+from mlflow_cleanup.ledger.sqlite import FILE, LedgerFile
 from mlflow_cleanup.model.entity import run
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import ItemState, Size
@@ -66,7 +66,7 @@ def test_everything_is_kept(old: Path) -> None:
     after = content(old / FILE)
 
     facts = {fact["name"]: fact["value"] for fact in after["facts"]}
-    assert facts.pop("format") == str(database.FORMAT)
+    assert facts.pop("format") == str(tables.FORMAT)
     assert facts.pop("id")
     assert facts == {
         fact["name"]: fact["value"] for fact in before["facts"] if fact["name"] != "format"
@@ -127,9 +127,9 @@ def test_upgrade_that_fails_in_the_middle_never_was(
 ) -> None:
     """All of it or nothing: the next start finds the first format whole, and upgrades it."""
     before = content(old / FILE)
-    broken = (*database._UPGRADES[1][:2], "ALTER TABLE missing ADD COLUMN x TEXT")
+    broken = (*tables.UPGRADES[1][:2], "ALTER TABLE missing ADD COLUMN x TEXT")
     with monkeypatch.context() as patched:
-        patched.setattr(database, "_UPGRADES", {1: broken})
+        patched.setattr(sqlite, "UPGRADES", {1: broken})
         with pytest.raises(LedgerUnwritable):
             Ledger.open(old)
     assert content(old / FILE) == before
