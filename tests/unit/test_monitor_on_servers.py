@@ -70,13 +70,16 @@ def test_a_deleted_run_leaves_and_comes_back(server: PostgreSQL | MariaDB, site_
 
 
 @OWN
-def test_a_server_that_is_away_is_waited_for(own: PostgreSQL | MariaDB, site_on: SiteOn) -> None:
+@pytest.mark.parametrize("kills", [False, True], ids=["stopped", "killed"])
+def test_a_server_that_is_away_is_waited_for(
+    own: PostgreSQL | MariaDB, site_on: SiteOn, *, kills: bool
+) -> None:
     """That it cannot be reached is said once, nothing is moved, and then work goes on."""
     site = site_on(own)
     place, other = site.run(1), site.run(2)
     site.start()
 
-    own.stop()
+    own.stop(kills=kills)
     waiting = site.wait(EventKind.WAITING)
     assert "cannot be reached" in waiting.detail
     own.start()
