@@ -23,19 +23,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlflow_cleanup.config import Settings as Settings
     from mlflow_cleanup.errors import CleanupError as CleanupError
+    from mlflow_cleanup.model.database import Database as Database
     from mlflow_cleanup.model.event import Event as Event
     from mlflow_cleanup.model.event import EventKind as EventKind
     from mlflow_cleanup.monitor import MLflowDatabaseMonitor as MLflowDatabaseMonitor
 
 _HOMES = {
     "CleanupError": "mlflow_cleanup.errors",
+    "Database": "mlflow_cleanup.model.database",
     "Event": "mlflow_cleanup.model.event",
     "EventKind": "mlflow_cleanup.model.event",
     "MLflowDatabaseMonitor": "mlflow_cleanup.monitor",
     "Settings": "mlflow_cleanup.config",
 }
 
-__all__ = ["CleanupError", "Event", "EventKind", "MLflowDatabaseMonitor", "Settings"]
+__all__ = ["CleanupError", "Database", "Event", "EventKind", "MLflowDatabaseMonitor", "Settings"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type, see above

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.config import database_of
-from mlflow_cleanup.errors import PlanRefused
+from mlflow_cleanup.errors import LeaseLost, PlanRefused, RegistryNotGiven
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.item import ItemState
 from tests.kit.programs import until
+from tests.kit.servers.mariadb import MariaDB
 from tests.kit.servers.postgresql import PostgreSQL
 from tests.kit.tracking_server import Server, TrackingServer
 from tests.kit.world import World
@@ -74,6 +75,64 @@ def test_all_rows_vanishing_at_once_is_refused(world: World) -> None:
     with pytest.raises(PlanRefused, match="vanished"):
         world.cycle()
     assert all(world.bytes_at(run) == 10 for run in runs)
+
+
+def test_a_lease_lost_in_the_middle_of_a_cycle_ends_it(world: World) -> None:
+    """It is asked for right before a step: nothing is moved without it, and nothing is lost."""
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+
+    def lost() -> None:
+        raise LeaseLost(str(world.settings.database), is_on_server=True)
+
+    world.workplace.still_ours = lost
+    with pytest.raises(LeaseLost):
+        world.cycle()
+    assert world.bytes_at(run) == 10
+    assert world.trash() == []
+
+    world.workplace.still_ours = lambda: None
+    world.cycle()
+    assert world.bytes_in_trash(run) == 10
+
+
+def test_a_server_that_is_read_only_is_only_watched(tmp_path: Path, mariadb: MariaDB) -> None:
+    """A replica of MySQL's kind is known by that; when it may be written again, work goes on."""
+    world = World.make(tmp_path / "home", TrackingServer.on(mariadb))
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    mariadb.execute("SET GLOBAL read_only = 1")
+    try:
+        with pytest.raises(PlanRefused, match="or read-only"):
+            world.cycle()
+        assert world.bytes_at(run) == 10
+    finally:
+        mariadb.execute("SET GLOBAL read_only = 0")
+    world.cycle()
+    assert world.bytes_at(run) == 0
+    world.close()
+
+
+def test_a_registry_on_a_server_has_to_be_given_again(world: World, server: Server) -> None:
+    """Its password is written down nowhere: without it nothing is judged, and it says so."""
+    run = world.run()
+    registry = TrackingServer.on(server)
+    world.restart(registry=registry.database)
+    world.cycle()
+    world.restart(registry=None)
+    world.delete(run)
+
+    with pytest.raises(RegistryNotGiven, match="--registry-store-uri") as told:
+        world.cycle()
+    assert world.bytes_at(run) == 10
+    assert "s3cr" not in str(told.value)
+    world.restart(registry=world.settings.database)
+    world.cycle()
+    world.restart(registry=None)
+    world.cycle()
+    assert world.bytes_at(run) == 0
 
 
 class TestAnotherServer:

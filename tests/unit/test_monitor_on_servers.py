@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from mlflow_cleanup import EventKind
@@ -69,13 +70,16 @@ def test_a_deleted_run_leaves_and_comes_back(server: PostgreSQL | MariaDB, site_
 
 
 @OWN
-def test_a_server_that_is_away_is_waited_for(own: PostgreSQL | MariaDB, site_on: SiteOn) -> None:
+@pytest.mark.parametrize("kills", [False, True], ids=["stopped", "killed"])
+def test_a_server_that_is_away_is_waited_for(
+    own: PostgreSQL | MariaDB, site_on: SiteOn, *, kills: bool
+) -> None:
     """That it cannot be reached is said once, nothing is moved, and then work goes on."""
     site = site_on(own)
     place, other = site.run(1), site.run(2)
     site.start()
 
-    own.stop()
+    own.stop(kills=kills)
     waiting = site.wait(EventKind.WAITING)
     assert "cannot be reached" in waiting.detail
     own.start()
@@ -162,4 +166,5 @@ def end_connections(server: PostgreSQL | MariaDB, site: Site) -> None:
         f"WHERE db = '{name_of(site)}' AND user = '{USER}'"
     )
     for (id_,) in ids:
-        server.execute(f"KILL {id_}")
+        with suppress(pymysql.err.OperationalError):  # it may have ended by itself
+            server.execute(f"KILL {id_}")

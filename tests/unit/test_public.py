@@ -89,6 +89,7 @@ def test_the_public_names_are_few_and_all_there() -> None:
     """What is promised to users can be imported, and is what its home says."""
     assert mlflow_cleanup.__all__ == [
         "CleanupError",
+        "Database",
         "Event",
         "EventKind",
         "MLflowDatabaseMonitor",

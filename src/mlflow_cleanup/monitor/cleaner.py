@@ -218,6 +218,7 @@ class Cleaner(threading.Thread):
         calls = self._calls
         if not calls.work.is_set():
             return
+        self._workplace.still_ours()  # a lease lost in the middle of a plan is not taken again
         calls.work.clear()
         calls.urgent.clear()
         self._run_cycle(Scope.CHANGES)

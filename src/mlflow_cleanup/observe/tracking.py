@@ -192,8 +192,9 @@ def _ids(connection: Connection, where: ColumnElement[bool]) -> frozenset[str]:
     run_id: ColumnElement[Any] = column("run_uuid")
     query = select(run_id).select_from(table("runs")).where(where)
     # Read to its end at once: on MySQL no other query may come in between.
-    found = connection.execute(query, execution_options=STREAMED).partitions(_ROWS_AT_ONCE)
-    return frozenset(plain(row[0]) for some in found for row in some)
+    with connection.execute(query, execution_options=STREAMED) as result:
+        found = result.partitions(_ROWS_AT_ONCE)
+        return frozenset(plain(row[0]) for some in found for row in some)
 
 
 def _rows(connection: Connection, layout: Layout, run_ids: Collection[str]) -> dict[str, RunRow]:

@@ -89,6 +89,7 @@ class MariaDB:
                     program("mariadbd"),
                     *_SETTINGS,
                     f"--datadir={self.data}",
+                    f"--tmpdir={self.home}",
                     f"--port={self.port}",
                     f"--socket={self._socket}",
                     f"--pid-file={self.home / 'pid'}",
@@ -167,6 +168,7 @@ class MariaDB:
                 program("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={self.data}",
+                f"--tmpdir={self.home}",  # two that start at once would share names in /tmp
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 *_as_user(),
