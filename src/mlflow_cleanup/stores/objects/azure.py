@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from obstore.store import AzureStore
 from mlflow_cleanup.errors import StoreUnreachable
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.azure_exact import AzureExact
-from mlflow_cleanup.stores.objects.bucket import Bucket
+from mlflow_cleanup.stores.objects.bucket import Bucket, Found
 from mlflow_cleanup.stores.objects.s3 import ANSWER_S, CONNECT_S, RETRIES
 
 _FROM_ENV = {
@@ -69,7 +69,18 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
     if not terms.key and not terms.signature:
         why_not = "it has names that can be told only with an account's key"
         return Bucket(store, None, why_not, endpoint=terms.endpoint)
-    return Bucket(store, AzureExact(address.bucket, terms), endpoint=terms.endpoint)
+    return _AzureBucket(store, AzureExact(address.bucket, terms), endpoint=terms.endpoint)
+
+
+class _AzureBucket(Bucket):
+    """A container; obstore leaves out of a listing there what is named exactly like its prefix."""
+
+    exact: AzureExact | None
+
+    def _named(self, prefix: str) -> Iterator[list[Found]]:
+        yield from super()._named(prefix)
+        if prefix and self.exact is not None and self.exact.has(prefix):
+            yield [Found(prefix, 0, 0.0)]
 
 
 def terms_of(address: Address, env: Mapping[str, str]) -> Terms:

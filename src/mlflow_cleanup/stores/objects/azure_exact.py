@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from mlflow_cleanup.stores.objects.bucket import PAGE, Found
+from mlflow_cleanup.stores.objects.troubles import Kind, Told
 from mlflow_cleanup.stores.objects.web import Answer, ask, each, parsed
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class AzureExact:
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
         """See `Exact.delete`."""
         return each(keys, lambda key: self._ask("DELETE", key, {}))
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a blob of exactly this key."""
+        try:
+            self._ask("HEAD", key, {})
+        except Told as error:
+            if error.trouble.kind is not Kind.MISSING:
+                raise
+            return False
+        return True
 
     def _ask(self, method: str, key: str, query: Mapping[str, str]) -> Answer:
         terms = self._terms

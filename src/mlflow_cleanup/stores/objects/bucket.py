@@ -91,8 +91,13 @@ class Bucket:
         self._without_bulk = without_bulk
         self.why_no_archive = why_not or "its versions cannot be removed in this kind of store"
 
-    def pages(self, prefix: str) -> Iterator[list[Found]]:
+    def pages(
+        self, prefix: str, start_over: Callable[[], object] | None = None
+    ) -> Iterator[list[Found]]:
         """List all objects whose keys begin with `prefix`, which is empty or ends with a slash.
+
+        Where it has to go on in another way, it goes on after the last key, in the order of code
+        points, which not every store need have; or calls `start_over`, and begins again.
 
             Keys that end with a slash have lost it, that of the prefix itself excepted, unless
         something else could not be named either.
@@ -109,7 +114,9 @@ class Bucket:
                     raise Unnameable(self.why_not_exact) from error
             else:
                 return
-        yield from self.exact_pages(prefix, last)
+        if start_over is not None:
+            start_over()
+        yield from self.exact_pages(prefix, "" if start_over is not None else last)
 
     def exact_pages(self, prefix: str, after: str = "") -> Iterator[list[Found]]:
         """List by the other way, which names everything."""

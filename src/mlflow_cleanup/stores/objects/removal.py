@@ -66,6 +66,21 @@ class Account:
             self.failures.setdefault(key, why)
 
 
+class Tally:
+    """Adds up what is listed."""
+
+    def __init__(self) -> None:
+        self.size = Size()
+
+    def add(self, page: Batch) -> None:
+        """Add a page."""
+        self.size += Size(len(page), sum(one.size for one in page))
+
+    def start_over(self) -> None:
+        """Forget what was added: it is listed again."""
+        self.size = Size()
+
+
 @dataclass(frozen=True, slots=True)
 class Removed:
     """The outcome: what is gone, whether that is all, and why not, by key."""
@@ -104,21 +119,22 @@ class Removal:
 
     def _round(self, prefix: str, account: Account) -> Size:
         """List and delete all at once; returns what was there."""
-        seen = [0, 0]
+        tally = Tally()
 
         def batches() -> Iterator[list[str]]:
-            for page in self._pages(prefix, account):
-                seen[0] += len(page)
-                seen[1] += sum(one.size for one in page)
+            for page in self._pages(prefix, account):  # what it told first is deleted by then
+                tally.add(page)
                 # The slash of a directory's own object would be lost on the way: another key.
                 yield [one.key for one in page if not one.key.endswith("/")]
 
         self._in_turn(batches(), account)
-        return Size(seen[0], seen[1])
+        return tally.size
 
-    def _pages(self, prefix: str, account: Account) -> Iterator[Batch]:
+    def _pages(
+        self, prefix: str, account: Account, start_over: Callable[[], object] | None = None
+    ) -> Iterator[Batch]:
         try:
-            yield from self._bucket.pages(prefix)
+            yield from self._bucket.pages(prefix, start_over)
         except Unnameable as error:
             account.is_partly_unseen = True
             account.failed([prefix], str(error))
@@ -232,11 +248,10 @@ class Removal:
             account.failures.setdefault(one.key, why)
 
     def _size(self, prefix: str, account: Account) -> Size:
-        files = size = 0
-        for page in self._pages(prefix, account):
-            files += len(page)
-            size += sum(one.size for one in page)
-        return Size(files, size)
+        tally = Tally()
+        for page in self._pages(prefix, account, tally.start_over):
+            tally.add(page)
+        return tally.size
 
 
 async def _each(bucket: Bucket, keys: Sequence[str], together: int) -> dict[str, str]:

@@ -26,7 +26,7 @@ from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Content, Unname
 from mlflow_cleanup.stores.objects.clock import lag_of
 from mlflow_cleanup.stores.objects.flow import Gate
 from mlflow_cleanup.stores.objects.listing import Grouping, with_markers
-from mlflow_cleanup.stores.objects.removal import Removal
+from mlflow_cleanup.stores.objects.removal import Removal, Tally
 from mlflow_cleanup.stores.objects.versions import remove_versions
 
 KEPT_VERSIONS = (
@@ -179,17 +179,16 @@ class ObjectStore:
         """See `ArtifactStore.measure`; a directory's own object counts as a file."""
         inside = what.location.inside if isinstance(what, Item) else what.inside
         prefix = self._address.below(inside)
-        files = size = 0
+        tally = Tally()
         with self._seen():
             if isinstance(what, Item) and what.held is not Held.IN_PLACE:
                 ownership.require_bucket(self._bucket, self._address)
                 return Size()
-            for page in self._bucket.pages(prefix):
+            for page in self._bucket.pages(prefix, tally.start_over):
                 if not keep_going():
                     return None
-                files += len(page)
-                size += sum(one.size for one in page)
-        return Size(files, size)
+                tally.add(page)
+        return tally.size
 
     def listing(self, mark: Mark | None, keep_going: KeepGoing) -> Iterator[Listed | Unseen]:
         """See `ArtifactStore.listing`; a directory's own object is no file in it."""
@@ -285,7 +284,10 @@ class ObjectStore:
         if self._marker is not None:
             return self._marker.version
         keys = (one.key for page in self._bucket.pages(prefix) for one in page)
-        return next((self._bucket.version_of(key) for key in keys), None)
+        try:
+            return next((self._bucket.version_of(key) for key in keys), None)
+        except Unnameable:
+            return None  # the removal says what it is
 
     def _require(self) -> tuple[Owner | None, Content | None]:
         found, content = ownership.read(self._bucket, self._address)
