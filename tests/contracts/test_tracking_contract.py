@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from mlflow_cleanup.backends import attention
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.entity import Entity, EntityKind
@@ -180,6 +181,11 @@ class TestOneMoment:
 
 class TestChanges:
     """The probe tells every commit once, and costs no reading."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_put_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What may be of others is looked at at once, as on a server where little happens."""
+        monkeypatch.setattr(attention, "DOUBT_S", 0.0)
 
     def test_a_commit_is_a_change(self, db: TrackingFile) -> None:
         """The first look is one, then silence, then each commit."""

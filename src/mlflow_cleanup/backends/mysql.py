@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from mlflow_cleanup.backends.attention import Attention
 from mlflow_cleanup.backends.base import Columns, Probe, ServerLock, Traits
 from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.servers import engine_of, grouped, told
@@ -36,6 +37,12 @@ _SEEN = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_lsn_current', "
     "'Innodb_redo_log_current_lsn', 'Innodb_os_log_written')"
 )
+
+_WRITTEN = (
+    "SELECT /*+ SET_VAR(information_schema_stats_expiry = 0) */ update_time "
+    "FROM information_schema.tables WHERE table_schema = database() AND table_name = 'runs'"
+)
+"""MySQL would answer from a cache that is a day old; for MariaDB that is a comment."""
 
 _TRY_LOCK = "SELECT get_lock(concat('mlflow-cleanup.', md5(database())), 0)"
 _HAS_LOCK = "SELECT is_used_lock(concat('mlflow-cleanup.', md5(database()))) = connection_id()"
@@ -114,15 +121,13 @@ class _Probe:
     """
 
     def __init__(self, database: Database) -> None:
-        self._held = Held(database)
-        self._seen: Hashable | None = None
+        self._held, self._attention = Held(database), Attention()
         self._is_unsettled = True
 
     def changed(self) -> bool:
-        seen = self._look()
-        is_new = seen != self._seen
+        is_new = self._attention.is_called_for(self._look(), self._held.ask(_WRITTEN))
         is_changed = is_new or self._is_unsettled
-        self._seen, self._is_unsettled = seen, is_new
+        self._is_unsettled = is_new
         return is_changed
 
     def settle(self, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -137,7 +142,10 @@ class _Probe:
 
     def _look(self) -> Hashable | None:
         rows = self._held.ask_all(_SEEN)
-        return None if rows is None else tuple(sorted(map(tuple, rows)))
+        if rows is None:
+            return None
+        # Where it does not say anything, everything may have happened.
+        return tuple(sorted(map(tuple, rows))) or time.monotonic()
 
 
 def _variable(connection: Connection, names: Iterable[str]) -> str | None:

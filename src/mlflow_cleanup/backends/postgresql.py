@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
+from mlflow_cleanup.backends.attention import Attention
 from mlflow_cleanup.backends.base import Columns, Probe, ServerLock, Traits
 from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.servers import engine_of, grouped, told
@@ -46,7 +47,12 @@ _TIMELINE = text("SELECT timeline_id::bigint FROM pg_control_checkpoint()")
 
 # Every commit of anybody in the cluster takes a number out of the snapshot's list, or raises its
 # end. `txid_…` is there in every release, `pg_snapshot_…` since 13.
-_SEEN = "SELECT txid_current_snapshot()::text, pg_postmaster_start_time()::text"
+_SEEN = (
+    "SELECT txid_current_snapshot()::text, pg_postmaster_start_time()::text, "
+    "pg_stat_get_tuples_inserted(runs.id), pg_stat_get_tuples_updated(runs.id), "
+    "pg_stat_get_tuples_deleted(runs.id) FROM (SELECT to_regclass('runs')::oid AS id) AS runs"
+)
+_GATE = 2  # so many columns of that say whether anything was committed
 
 _TRY_LOCK = "SELECT pg_try_advisory_lock(%(group)s::int, hashtext(coalesce(current_schema(), '')))"
 _HAS_LOCK = (
@@ -117,25 +123,23 @@ class PostgreSQL:
 
 
 class _Probe:
-    """One small connection without a transaction; a commit anywhere in the cluster is a change."""
+    """One small connection without a transaction."""
 
     def __init__(self, database: Database) -> None:
-        self._held = Held(database)
-        self._seen: Hashable | None = None
-        self._is_first = True
+        self._held, self._attention = Held(database), Attention()
 
     def changed(self) -> bool:
-        seen = self.version()
-        is_new = self._is_first or seen != self._seen
-        self._seen, self._is_first = seen, False
-        return is_new
+        row = self._held.ask(_SEEN)
+        if row is None:
+            return self._attention.is_called_for(None, None)
+        return self._attention.is_called_for(tuple(row[:_GATE]), tuple(row[_GATE:]))
 
     def settle(self, sleep: Callable[[float], object] = time.sleep) -> None:
         """Nothing to wait for: what the snapshot says is what a query sees."""
 
     def version(self) -> Hashable | None:
         row = self._held.ask(_SEEN)
-        return None if row is None else tuple(row)
+        return None if row is None else tuple(row[:_GATE])
 
     def close(self) -> None:
         self._held.close()

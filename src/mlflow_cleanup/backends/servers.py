@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,9 @@ ANSWER_S = 300.0
 """How long one answer may take: a broken network must not hold a thread for ever."""
 
 
+_SHORTEST_SECRET = 3
+
+
 class _Driver(NamedTuple):
     module: str
     dialect: str
@@ -49,6 +53,17 @@ _MYSQL_TLS = {
     "ssl_key": "MLFLOW_MYSQL_SSL_KEY",
 }
 """The driver's arguments, and the variables that MLflow reads them from."""
+
+_TLS_MODES: Mapping[str, Mapping[str, Any]] = {
+    "REQUIRED": {"ssl": {"verify_mode": "none"}},
+    "VERIFY_CA": {"ssl_verify_cert": True},
+    "VERIFY_IDENTITY": {"ssl_verify_cert": True, "ssl_verify_identity": True},
+}
+"""What mysqlclient, which MLflow may use, calls how far TLS is wanted, as PyMySQL has it."""
+
+_TLS_OF_SQLALCHEMY = frozenset(
+    {"ssl_ca", "ssl_key", "ssl_cert", "ssl_capath", "ssl_cipher", "ssl_check_hostname"}
+)
 
 _POSTGRESQL_REFUSES = ("28", "3D", "42501")  # authorisation, no such database, no permission
 _POSTGRESQL_BUSY = ("55P03", "40001", "40P01")  # locks, and conflicts with other transactions
@@ -98,6 +113,12 @@ def explained(
     )
 
 
+def words_of(database: Database, error: BaseException) -> str:
+    """Return what a driver said, in one line and without secrets."""
+    inner = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return _without_secrets(database, _text_of(inner))
+
+
 def explained_any(
     database: Database, error: BaseException, wait_s: float = WAIT_S
 ) -> TrackingUnreadable:
@@ -145,7 +166,17 @@ def _of_postgresql(url: URL) -> dict[str, Any]:
 
 
 def _of_mysql(url: URL, environment: Mapping[str, str]) -> tuple[URL, dict[str, Any]]:
-    tls = {key: environment[name] for key, name in _MYSQL_TLS.items() if environment.get(name)}
+    tls: dict[str, Any] = {
+        key: environment[name] for key, name in _MYSQL_TLS.items() if environment.get(name)
+    }
+    if mode := str(url.query.get("ssl_mode", "")).upper():
+        url = url.difference_update_query(["ssl_mode"])
+        tls.update(_TLS_MODES.get(mode, {}))
+    if unknown := sorted(key for key in url.query if key not in _known_to_pymysql()):
+        raise BadUsage(
+            f"the driver for MySQL that is used here, PyMySQL, does not know {', '.join(unknown)} "
+            "in the URI of the tracking database; it may be written without for mlflow-cleanup"
+        )
     arguments: dict[str, Any] = {
         "connect_timeout": int(CONNECT_S),
         "read_timeout": int(ANSWER_S),
@@ -154,6 +185,13 @@ def _of_mysql(url: URL, environment: Mapping[str, str]) -> tuple[URL, dict[str, 
         **tls,
     }
     return url, {key: value for key, value in arguments.items() if key not in url.query}
+
+
+def _known_to_pymysql() -> frozenset[str]:
+    """Name what can stand in a URI's query: what SQLAlchemy takes, and what the driver takes."""
+    from pymysql.connections import Connection  # noqa: PLC0415 - there only with the extra
+
+    return frozenset(inspect.signature(Connection).parameters) | _TLS_OF_SQLALCHEMY
 
 
 def _text_of(error: BaseException) -> str:
@@ -167,7 +205,8 @@ def _without_secrets(database: Database, text: str) -> str:
     url = _parsed(database)
     secrets = [url.password] if url.password else []
     secrets += [str(value) for key, value in url.query.items() if "pass" in key.lower()]
-    for secret in secrets:
+    for secret in filter(lambda secret: len(secret) >= _SHORTEST_SECRET, secrets):
+        # What is shorter stands everywhere, and no driver shows a password anyway.
         for written in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]):
             text = text.replace(written, "***")
     return text
@@ -179,8 +218,10 @@ def _postgresql_says(error: BaseException, what: str) -> bool:
         # The server was not reached, or said so only in words: psycopg gives no state then.
         refused = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password")
         is_refused = any(words in str(error) for words in refused)
-        is_operational = type(error).__name__ == "OperationalError"
-        return is_operational and what == ("refused" if is_refused else "gone")
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        return bool(kinds & {"OperationalError", "InterfaceError"}) and what == (
+            "refused" if is_refused else "gone"
+        )
     starts = {"busy": _POSTGRESQL_BUSY, "refused": _POSTGRESQL_REFUSES, "gone": _POSTGRESQL_GONE}
     return str(state).startswith(starts[what])
 

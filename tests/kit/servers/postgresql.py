@@ -29,7 +29,7 @@ USER, PASSWORD = "mlflow", "s3cr:t/@%word"
 _NOBODY = 65534
 """PostgreSQL refuses to run as root, and so runs as this user there."""
 
-_QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+_QUICK = ("fsync=off", "full_page_writes=off", "max_connections=60")
 
 
 def programs() -> Path:

@@ -1,4 +1,4 @@
-"""A server that lets nothing be written, or that is nobody's to write to, is said and left alone."""
+"""A server that lets nothing be written is left alone, and that is said."""
 
 from __future__ import annotations
 
