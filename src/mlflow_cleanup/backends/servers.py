@@ -113,6 +113,12 @@ def explained(
     )
 
 
+def words_of(database: Database, error: BaseException) -> str:
+    """Return what a driver said, in one line and without secrets."""
+    inner = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return _without_secrets(database, _text_of(inner))
+
+
 def explained_any(
     database: Database, error: BaseException, wait_s: float = WAIT_S
 ) -> TrackingUnreadable:

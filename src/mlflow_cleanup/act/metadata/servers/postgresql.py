@@ -69,7 +69,8 @@ class PostgreSQL:
         """Ask for tables with their indexes and long values."""
         quoted = [connection.dialect.identifier_preparer.quote(name) for name in tables]
         size = text(
-            "SELECT coalesce(sum(pg_total_relation_size(n::regclass)), 0) FROM unnest(:n) n"
+            "SELECT coalesce(sum(pg_total_relation_size(CAST(one AS regclass))), 0) "
+            "FROM unnest(CAST(:n AS text[])) AS one"
         )
         return int(connection.scalar(size.bindparams(bindparam("n", quoted))) or 0)
 

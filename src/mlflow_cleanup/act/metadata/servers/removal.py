@@ -117,7 +117,7 @@ class Remover:
         except DBAPIError as error:
             if not self._session.dialect.is_refusal(error):
                 raise
-            why = Why(_text_of(error), is_trouble=True)
+            why = Why(self._session.words_of(error), is_trouble=True)
         else:
             return {}
         if len(going) == 1:
@@ -229,9 +229,3 @@ def _naming(graph: Graph, edge: Edge) -> Select[Any]:
 
 def _values(some: Sequence[Waiting], is_text: bool = False) -> dict[str, Any]:
     return {"root_ids": [str(item.key) if is_text else item.key for item in some]}
-
-
-def _text_of(error: DBAPIError) -> str:
-    """Return what the database said, in one line; PyMySQL's is the second of its arguments."""
-    said = [str(one) for one in getattr(error.orig, "args", ()) if not isinstance(one, int)]
-    return " ".join((said[0] if said else str(error.orig)).split())

@@ -12,7 +12,7 @@ from mlflow_cleanup.act.metadata.pacing import Pace
 from mlflow_cleanup.act.metadata.servers.dialect import Dialect
 from mlflow_cleanup.act.metadata.servers.mysql import MySQL
 from mlflow_cleanup.act.metadata.servers.postgresql import PostgreSQL
-from mlflow_cleanup.backends.servers import engine_of, explained
+from mlflow_cleanup.backends.servers import engine_of, explained_any, words_of
 from mlflow_cleanup.errors import CleanupError, DatabaseBusy, TrackingUnwritable
 from mlflow_cleanup.model.database import MYSQL, POSTGRESQL, Database
 
@@ -43,8 +43,8 @@ def opened(database: Database, pace: Pace, *, only_reads: bool = False) -> Itera
 def _connected(database: Database, engine: Engine) -> Iterator[Connection]:
     try:
         connection = engine.connect()
-    except DBAPIError as error:
-        raise explained(database, error.orig or error) from error
+    except (DBAPIError, OSError) as error:
+        raise explained_any(database, error) from error
     try:
         yield connection
     finally:
@@ -105,8 +105,11 @@ class Session:
     def _explained(self, error: DBAPIError) -> CleanupError:
         if self.dialect.is_busy(error):
             return DatabaseBusy(self.database.name, self.pace.wait_s)
-        told = explained(self.database, error.orig or error)
-        return TrackingUnwritable(self.database.name, getattr(told, "detail", str(told)))
+        return TrackingUnwritable(self.database.name, self.words_of(error))
+
+    def words_of(self, error: DBAPIError) -> str:
+        """Return what the server said, in one line."""
+        return words_of(self.database, error)
 
     def _take_back(self) -> None:
         self._run("ROLLBACK TO SAVEPOINT attempt")
