@@ -317,6 +317,14 @@ class World:
         return Path(self.settings.roots[0])
 
     @property
+    def ledger_flag(self) -> str:
+        """How a verb is told where the ledger is."""
+        server = self.settings.ledger
+        if server is None:
+            return f"--state-dir={self.settings.state_dir}"
+        return f"--ledger={server.database.url}?schema={server.schema}"
+
+    @property
     def ledger(self) -> Ledger:
         """The ledger as the cycle has it open."""
         return self.workplace.ledger

@@ -12,7 +12,10 @@ from mlflow_cleanup.decide.margins import LATE_WRITES_WATCHED
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import ItemState
+from tests.kit.homes import in_both_homes
 from tests.kit.world import Run, World
+
+pytestmark = in_both_homes
 
 
 @pytest.fixture

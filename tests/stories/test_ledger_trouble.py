@@ -10,6 +10,7 @@ import pytest
 
 from mlflow_cleanup.errors import LedgerUnwritable
 from mlflow_cleanup.model.item import ItemState, Size
+from tests.kit.homes import make_unwritable
 from tests.kit.world import Run, World, tree
 
 Trouble = Callable[[World], AbstractContextManager[None]]
@@ -18,9 +19,9 @@ Trouble = Callable[[World], AbstractContextManager[None]]
 @contextmanager
 def read_only(world: World) -> Iterator[None]:
     """The file may only be read."""
-    world.ledger_connection.execute("PRAGMA query_only = ON")
+    make_unwritable(world.ledger)
     yield
-    world.ledger_connection.execute("PRAGMA query_only = OFF")
+    make_unwritable(world.ledger, is_so=False)
 
 
 @contextmanager

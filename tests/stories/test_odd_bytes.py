@@ -10,8 +10,11 @@ from click.testing import CliRunner
 
 from mlflow_cleanup.cli.app import app
 from mlflow_cleanup.report.lines import line_of
+from tests.kit.homes import in_both_homes
 from tests.kit.world import Run, World
 from tests.stories.refusing import refuses_everything
+
+pytestmark = in_both_homes
 
 ODD = ["x'FF00'", "CAST(x'FFFE' AS TEXT)", "CAST(x'EDA080' AS TEXT)", "'telling'"]
 
@@ -32,7 +35,7 @@ def all_is_readable(world: World) -> Iterator[None]:
         line_of(event).encode()
     where = [
         f"--backend-store-uri=sqlite:///{world.settings.database.name}",
-        f"--state-dir={world.settings.state_dir}",
+        world.ledger_flag,
     ]
     for words in (["status"], ["history"], ["trash", "list"]):
         for form in ([], ["--json"]):

@@ -13,7 +13,10 @@ from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.model.item import Item, ItemState
 from mlflow_cleanup.stores.base import KeepGoing, Purged
 from mlflow_cleanup.stores.local.store import LocalStore
+from tests.kit.homes import in_both_homes
 from tests.kit.world import Run, World
+
+pytestmark = in_both_homes
 
 MANY = BATCH + 10
 

@@ -10,7 +10,10 @@ from mlflow_cleanup.cycle.turn import Scope
 from mlflow_cleanup.ledger.ageing import LONGEST_GAP_S
 from mlflow_cleanup.model.event import EventKind
 from mlflow_cleanup.model.item import ItemState
+from tests.kit.homes import in_both_homes
 from tests.kit.world import Run, World
+
+pytestmark = in_both_homes
 
 
 def quarantined(world: World) -> Run:

@@ -10,8 +10,11 @@ import pytest
 from mlflow_cleanup.errors import TrackingUnreadable
 from mlflow_cleanup.ledger.known import RunState
 from mlflow_cleanup.model.item import ItemState
+from tests.kit.homes import in_both_homes
 from tests.kit.world import Run, World
 from tests.stories.refusing import backup, refuses_everything
+
+pytestmark = in_both_homes
 
 
 @pytest.fixture
