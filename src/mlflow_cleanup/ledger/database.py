@@ -69,10 +69,8 @@ class LedgerDatabase(ABC):
     name: str
     """What is shown of it: never a password."""
 
-    @property
-    @abstractmethod
-    def connection(self) -> Connection:
-        """The connection, for reading."""
+    connection: Connection
+    """The connection, for reading."""
 
     @property
     def is_lost(self) -> bool:

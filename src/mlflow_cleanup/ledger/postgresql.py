@@ -179,7 +179,9 @@ class LedgerSchema(LedgerDatabase):
     as_bytes = "convert_to({}, 'UTF8')"
 
     def __init__(self, session: Session, fence: Fence | None = None) -> None:
-        self.name, self.session, self._fence = session.server.name, session, fence
+        self.name, self._fence = session.server.name, fence
+        self.session: Session = session
+        self.connection: Session = session
 
     @classmethod
     def open_to_write(cls, server: LedgerServer, fence: Fence | None = None) -> LedgerSchema:
@@ -206,11 +208,6 @@ class LedgerSchema(LedgerDatabase):
             session.close()
             raise
         return cls(session)
-
-    @property
-    def connection(self) -> Session:
-        """The connection itself."""
-        return self.session
 
     @property
     def is_lost(self) -> bool:

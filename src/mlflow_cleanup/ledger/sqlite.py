@@ -37,13 +37,9 @@ class LedgerFile(LedgerDatabase):
     as_bytes = "CAST({} AS BLOB)"
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path, self.name, self._connection = path, str(path), connection
+        self.path, self.name = path, str(path)
+        self.connection: sqlite3.Connection = connection
         self._file = os.stat(path) if path.exists() else None
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection itself."""
-        return self._connection
 
     @classmethod
     def open_to_write(cls, state_dir: Path) -> LedgerFile:
