@@ -21,14 +21,8 @@ from datetime import datetime, timezone
 from mlflow_cleanup.errors import CleanupError, LeaseHeld, LeaseTaken, LedgerUnwritable
 from mlflow_cleanup.ledger.fence import IDLE_S, PING_S, Fence
 from mlflow_cleanup.ledger.holder import UNKNOWN, WAIT_S, Holder
-from mlflow_cleanup.ledger.postgresql import (
-    Session,
-    channel_of,
-    connect,
-    is_made,
-    prepare,
-    sessions_of,
-)
+from mlflow_cleanup.ledger.postgresql import channel_of, is_made, prepare, sessions_of
+from mlflow_cleanup.ledger.session import Session, connect
 from mlflow_cleanup.model.ledger_home import LedgerServer
 
 _STEPS = 1 << 32
