@@ -24,9 +24,12 @@ in_both_homes = pytest.mark.parametrize("ledger_server", [FILE, POSTGRESQL], ind
 _numbers = itertools.count()
 
 
-def new_schema(server: PostgreSQL) -> LedgerServer:
-    """Name a schema that nobody has used; opening the ledger makes it."""
-    return ledger_server_of(f"{server.url()}?schema=ledger_{next(_numbers)}")
+def new_schema(server: PostgreSQL, options: str = "") -> LedgerServer:
+    """Name a schema that nobody has used; opening the ledger makes it.
+
+    `options` are added to the URI, as `&name=value`.
+    """
+    return ledger_server_of(f"{server.url()}?schema=ledger_{next(_numbers)}{options}")
 
 
 def asked_server(request: pytest.FixtureRequest) -> LedgerServer | None:

@@ -55,17 +55,18 @@ def of_user(postgresql: PostgreSQL, user: str, schema: str = "mlflow_cleanup") -
 
 
 def test_commits_wait_for_the_disk_though_the_server_does_not_ask_for_it(
-    schema: LedgerSchema, postgresql: PostgreSQL
+    postgresql: PostgreSQL,
 ) -> None:
     """What is written without waiting is so for its own transaction only."""
-    assert postgresql.execute("SHOW synchronous_commit") == [("off",)]
+    hasty = "&options=-csynchronous_commit%3Doff"
     show = "SHOW synchronous_commit"
-    with schema.transaction() as connection:
-        assert connection.execute(show).fetchall()[0][0] == "on"
-    with schema.unsynced() as connection:
-        assert connection.execute(show).fetchall()[0][0] == "off"
+    with closing(LedgerSchema.open_to_write(new_schema(postgresql, hasty))) as schema:
+        with schema.transaction() as connection:
+            assert connection.execute(show).fetchall()[0][0] == "on"
+        with schema.unsynced() as connection:
+            assert connection.execute(show).fetchall()[0][0] == "off"
 
-    assert schema.connection.execute(show).fetchall()[0][0] == "on"
+        assert schema.connection.execute(show).fetchall()[0][0] == "on"
 
 
 def test_transaction_is_all_or_nothing(schema: LedgerSchema) -> None:
