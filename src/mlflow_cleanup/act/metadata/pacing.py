@@ -45,9 +45,10 @@ class Pace:
 
 
 DEFAULT_PACE = Pace()
-SERVER_PACE = Pace(hold_s=0.100, rest_s=0.010, quiet_hold_s=0.100, wait_s=1.0)
-"""On a server nobody waits but for the rows that go; the pauses leave it time for others. A lock is
-waited for as long as the least that MySQL knows."""
+SERVER_PACE = Pace(hold_s=0.100, rest_s=0.010, quiet_hold_s=1.000, wait_s=1.0)
+"""On a server nobody waits but for rows that go, so batches are long while no lock is in the way:
+a table without an index is gone through for each. A lock is waited for as long as the least that
+MySQL knows."""
 UNPACED = Pace(hold_s=2.0, rest_s=0.0, quiet_hold_s=2.0)
 """For a database that nobody else uses: hardly slower than one delete of everything."""
 

@@ -34,7 +34,8 @@ class Phase:
     def __init__(self, session: Session, graph: Graph, shelf: Shelf) -> None:
         self._session, self._graph, self._shelf = session, graph, shelf
         self._remover = Remover(session, graph)
-        self._most, self._refusals = _MOST_A_BATCH, 0
+        # A first batch must not be the server going through a large table some hundred times.
+        self._most, self._refusals = (1 if self._remover.scans else _MOST_A_BATCH), 0
 
     def carry_out(self, patience: Patience) -> Iterator[Outcome]:
         """Remove them all; raises Stopped."""
@@ -62,13 +63,14 @@ class Phase:
         outcomes: list[Outcome] = []
         clock = pacer.pace.clock
         with self._session.batch():
-            pacer.begin(0.0, others_wrote=False)
+            # Where a whole table is kept from others, no batch may grow.
+            pacer.begin(0.0, others_wrote=bool(self._remover.crowded))
             count = max(pacer.chunk(), 1)
             while count and (some := self._next(done, min(count, self._most - len(outcomes)))):
                 begun = clock()
                 outcomes += self._remover.remove(some)
                 done = some[-1].number
-                pacer.removed(len(some), clock() - begun)
+                pacer.removed(len(some) + self._remover.scans, clock() - begun)
                 count = 0 if self._remover.crowded else pacer.chunk()
             begun = clock()
         pacer.committed(clock() - begun)

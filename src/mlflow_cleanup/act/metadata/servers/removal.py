@@ -62,12 +62,13 @@ class Remover:
         self._last_step = _last_step(graph)
         self.crowded = sorted({edge.rows.name for edge in graph.holds if edge.is_keyless})
         """Tables in which no key keeps others from adding what would hold an entity."""
+        self.scans = sum(not edge.is_indexed and not edge.is_keyless for edge in graph.edges)
+        """How many tables are gone through for a batch; the server does so for each entity."""
 
     def remove(self, some: Sequence[Waiting]) -> list[Outcome]:
         """Remove some targets; each goes altogether or stays so."""
         for lock in self._locks:
             self._run(lock, some)
-        self._session.dialect.stand_still(self._connection, self.crowded)
         states = self._states(some)
         kept: _Kept = {
             number: Why(CHANGED) for number, is_same in states.items() if is_same is False
@@ -100,7 +101,10 @@ class Remover:
 
     def _held(self, ready: Sequence[Waiting]) -> _Kept:
         kept: _Kept = {}
-        for edge, query in self._holds:
+        # What takes long, without an index, before the one thing that keeps others waiting.
+        for edge, query in sorted(self._holds, key=lambda hold: hold[0].is_keyless):
+            if edge.is_keyless:
+                self._session.dialect.stand_still(self._connection, self.crowded)
             for number in self._numbers(edge, query, ready):
                 kept.setdefault(number, Why(edge.why))
         return kept
