@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_cleanup.errors import LeaseLost
 from mlflow_cleanup.model.item import ItemState
 from tests.kit.collecting import (
     FAILED,
@@ -124,6 +125,22 @@ class TestChangedMeanwhile:
         """No error, as it is gone."""
         told = collect(world, before_rows=lambda: world.hard_delete(deleted))
         assert [fate.value for fate in told.fates(deleted)] == ["not there"]
+
+    def test_lease_lost_between_files_and_row(self, world: World, deleted: Run) -> None:
+        """Whoever holds it now may be restoring: no row goes without it, and none is lost."""
+
+        def lost() -> None:
+            raise LeaseLost(str(world.settings.database), is_on_server=True)
+
+        def lose() -> None:
+            world.workplace.still_ours = lost
+
+        with pytest.raises(LeaseLost):
+            collect(world, before_rows=lose)
+        assert has_row(world, deleted)
+
+        world.workplace.still_ours = lambda: None
+        assert collect(world).fates(deleted) == [REMOVED]
 
 
 class TestTrash:

@@ -164,6 +164,11 @@ class Collection:
     def _keeps_going(self) -> bool:
         return self.workplace.unhurried()
 
+    def _is_still_to_go_on(self) -> bool:
+        """Ask between two batches of rows; raises LeaseLost."""
+        self.workplace.still_ours()
+        return self._keeps_going()
+
     def _without_bytes(
         self, going: Sequence[Considered], failed: Mapping[Target, Collected], tell: Tell
     ) -> Iterator[Deleted]:
@@ -206,7 +211,7 @@ class Collection:
         for outcome in remove_rows(
             self.workplace.settings.database,
             known,
-            keep_going=self._keeps_going,
+            keep_going=self._is_still_to_go_on,
             tell=self.busy,
         ):
             yield outcome, known[outcome.target]
