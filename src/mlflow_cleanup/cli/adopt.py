@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, policy, require_database, settings_beside_server
+from mlflow_cleanup.cli.options import connection, policy
+from mlflow_cleanup.cli.settings import require_database, settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 
 

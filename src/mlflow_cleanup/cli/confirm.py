@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import connection, home_to_write
+from mlflow_cleanup.cli.options import connection
+from mlflow_cleanup.cli.settings import home_to_write
 from mlflow_cleanup.errors import BadUsage
 
 

@@ -16,8 +16,8 @@ import click
 
 from mlflow_cleanup.cli.by_hand import Values, here_or_there
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
-from mlflow_cleanup.cli.options import require_database
 from mlflow_cleanup.cli.progress import Bar
+from mlflow_cleanup.cli.settings import require_database
 from mlflow_cleanup.config import Settings
 from mlflow_cleanup.cycle import Cycle, Workplace
 from mlflow_cleanup.cycle.holding import lease_of

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, for_good, settings_beside_server
+from mlflow_cleanup.cli.options import as_json, connection, for_good
+from mlflow_cleanup.cli.settings import settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 
 if TYPE_CHECKING:

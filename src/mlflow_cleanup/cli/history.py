@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, home_of
+from mlflow_cleanup.cli.options import as_json, connection
+from mlflow_cleanup.cli.settings import home_of
 
 
 @click.command()

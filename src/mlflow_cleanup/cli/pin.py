@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, home_of, home_to_write
+from mlflow_cleanup.cli.options import as_json, connection
+from mlflow_cleanup.cli.settings import home_of, home_to_write
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.objects import is_object_root
 

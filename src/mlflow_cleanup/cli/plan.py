@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, policy, settings_beside_server, terms
+from mlflow_cleanup.cli.options import as_json, connection, policy, terms
+from mlflow_cleanup.cli.settings import settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
-from mlflow_cleanup.cli.options import as_json, connection, policy, settings_beside_server
+from mlflow_cleanup.cli.options import as_json, connection, policy
+from mlflow_cleanup.cli.settings import settings_beside_server
 from mlflow_cleanup.errors import UnknownItems
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import ours_beside_mlflow, settings_of
+from mlflow_cleanup.cli.options import ours_beside_mlflow
+from mlflow_cleanup.cli.settings import settings_of
 from mlflow_cleanup.errors import BadUsage
 
 

@@ -8,13 +8,8 @@ from typing import Any
 import click
 
 from mlflow_cleanup.cli.exits import DONE, NOT_CLEANED
-from mlflow_cleanup.cli.options import (
-    as_json,
-    connection,
-    home_of,
-    policy,
-    settings_beside_server,
-)
+from mlflow_cleanup.cli.options import as_json, connection, policy
+from mlflow_cleanup.cli.settings import home_of, settings_beside_server
 from mlflow_cleanup.errors import BadUsage, UnknownItems
 
 

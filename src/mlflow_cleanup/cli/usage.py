@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import as_json, connection, setting, settings_beside_server
+from mlflow_cleanup.cli.options import as_json, connection, setting
+from mlflow_cleanup.cli.settings import settings_beside_server
 from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.model.globs import CHECKPOINTS
 

@@ -6,14 +6,8 @@ from typing import Any
 
 import click
 
-from mlflow_cleanup.cli.options import (
-    connection,
-    policy,
-    require_database,
-    schedule,
-    settings_beside_server,
-    stand_by,
-)
+from mlflow_cleanup.cli.options import connection, policy, schedule, stand_by
+from mlflow_cleanup.cli.settings import require_database, settings_beside_server
 
 
 @click.command()

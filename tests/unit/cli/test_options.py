@@ -9,15 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from mlflow_cleanup.cli.options import (
-    KEYS,
-    connection,
-    home_of,
-    ours_beside_mlflow,
-    policy,
-    settings_beside_server,
-    settings_of,
-)
+from mlflow_cleanup.cli.options import KEYS, connection, ours_beside_mlflow, policy
+from mlflow_cleanup.cli.settings import home_of, settings_beside_server, settings_of
 from mlflow_cleanup.cli.sweep import sweep
 from mlflow_cleanup.cli.usage import usage
 from mlflow_cleanup.cli.watch import watch
