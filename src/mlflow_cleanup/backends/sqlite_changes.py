@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from mlflow_cleanup.backends.files import FileMark, mark_of
-from mlflow_cleanup.backends.sqlite import connect
+from mlflow_cleanup.backends.sqlite_file import connect
 from mlflow_cleanup.errors import TrackingUnreadable
 
 _BURST_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256)

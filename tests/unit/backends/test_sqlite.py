@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_cleanup.backends.sqlite import change_counter, connect, explained
 from mlflow_cleanup.backends.sqlite_changes import ChangeProbe
+from mlflow_cleanup.backends.sqlite_file import change_counter, connect, explained
 from mlflow_cleanup.errors import (
     DatabaseBusy,
     DatabaseMissing,
@@ -199,7 +199,7 @@ def test_what_a_crashed_writer_left_is_rolled_back(tmp_path: Path) -> None:
 PREPARE = """
 import sys
 from mlflow_cleanup.errors import TrackingUnreadable
-from mlflow_cleanup.backends.sqlite import connect
+from mlflow_cleanup.backends.sqlite_file import connect
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.observe.tracking import TrackingDatabase
 try:

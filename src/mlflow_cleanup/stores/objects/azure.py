@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +14,7 @@ from mlflow_cleanup.errors import StoreUnreachable
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.azure_exact import AzureExact
 from mlflow_cleanup.stores.objects.bucket import Bucket, Found
-from mlflow_cleanup.stores.objects.s3 import ANSWER_S, CONNECT_S, RETRIES
+from mlflow_cleanup.stores.objects.terms import ANSWER_S, CONNECT_S, RETRIES, AzureTerms
 
 _FROM_ENV = {
     "AZURE_CLIENT_ID": "client_id",
@@ -25,17 +24,6 @@ _FROM_ENV = {
     "AZURE_AUTHORITY_HOST": "authority_host",
     "IDENTITY_ENDPOINT": "msi_endpoint",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How to speak to an account; key and signature are never shown."""
-
-    account: str
-    endpoint: str
-    key: str | None = field(default=None, repr=False)
-    signature: str | None = field(default=None, repr=False)
-    more: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucket:
@@ -83,20 +71,20 @@ class _AzureBucket(Bucket):
             yield [Found(prefix, 0, 0.0)]
 
 
-def terms_of(address: Address, env: Mapping[str, str]) -> Terms:
+def terms_of(address: Address, env: Mapping[str, str]) -> AzureTerms:
     """Read what MLflow reads, in the same order: connection string, key, signature, identity."""
     endpoint = f"https://{address.account}.{address.suffix}"
     if text := env.get("AZURE_STORAGE_CONNECTION_STRING"):
         return _from_connection_string(address, text)
     if key := env.get("AZURE_STORAGE_ACCESS_KEY"):
-        return Terms(address.account, endpoint, key=key)
+        return AzureTerms(address.account, endpoint, key=key)
     if signature := env.get("AZURE_STORAGE_SAS_TOKEN"):
-        return Terms(address.account, endpoint, signature=signature.removeprefix("?"))
+        return AzureTerms(address.account, endpoint, signature=signature.removeprefix("?"))
     more = {ours: env[name] for name, ours in _FROM_ENV.items() if env.get(name)}
-    return Terms(address.account, endpoint, more=more)
+    return AzureTerms(address.account, endpoint, more=more)
 
 
-def _from_connection_string(address: Address, text: str) -> Terms:
+def _from_connection_string(address: Address, text: str) -> AzureTerms:
     parts = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     account = parts.get("AccountName", address.account)
     if account != address.account:
@@ -107,7 +95,7 @@ def _from_connection_string(address: Address, text: str) -> Terms:
     scheme = parts.get("DefaultEndpointsProtocol", "https")
     suffix = parts.get("EndpointSuffix", "core.windows.net")
     endpoint = parts.get("BlobEndpoint", f"{scheme}://{account}.blob.{suffix}").rstrip("/")
-    return Terms(
+    return AzureTerms(
         account,
         endpoint,
         key=parts.get("AccountKey"),

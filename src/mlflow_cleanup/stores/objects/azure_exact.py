@@ -15,7 +15,7 @@ from mlflow_cleanup.stores.objects.troubles import Kind, Told
 from mlflow_cleanup.stores.objects.web import Answer, ask, each, parsed
 
 if TYPE_CHECKING:
-    from mlflow_cleanup.stores.objects.azure import Terms
+    from mlflow_cleanup.stores.objects.terms import AzureTerms
 
 _VERSION = "2021-12-02"
 
@@ -23,7 +23,7 @@ _VERSION = "2021-12-02"
 class AzureExact:
     """A container through its REST interface, with the account's key or a signature."""
 
-    def __init__(self, container: str, terms: Terms) -> None:
+    def __init__(self, container: str, terms: AzureTerms) -> None:
         self._container, self._terms = container, terms
 
     def pages(self, prefix: str, after: str) -> Iterator[list[Found]]:

@@ -15,7 +15,7 @@ from obstore.store import GCSStore
 
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.bucket import PAGE, Bucket, Content, Found
-from mlflow_cleanup.stores.objects.s3 import ANSWER_S, CONNECT_S, RETRIES
+from mlflow_cleanup.stores.objects.terms import ANSWER_S, CONNECT_S, RETRIES
 from mlflow_cleanup.stores.objects.troubles import Told
 from mlflow_cleanup.stores.objects.web import ask, each
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,29 +15,9 @@ from obstore.store import S3Store
 from mlflow_cleanup.errors import StoreUnreachable
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.bucket import Bucket
+from mlflow_cleanup.stores.objects.terms import ANSWER_S, CONNECT_S, RETRIES, S3Terms
 
 PIP = 'pip install "mlflow-cleanup[s3]"'
-
-CONNECT_S, ANSWER_S = 5, 30
-RETRIES: Any = {
-    "max_retries": 3,
-    "retry_timeout": timedelta(seconds=30),
-    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3)},
-}
-"""A hiccup is nobody's business; what lasts is told, so that less is asked at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How to speak to S3; credentials are never shown."""
-
-    endpoint: str | None
-    region: str | None
-    verifies: bool
-    ca_bundle: str | None
-    path_style: bool
-    profile: str | None
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucket:
@@ -60,12 +39,12 @@ def open_bucket(address: Address, env: Mapping[str, str] | None = None) -> Bucke
     return Bucket(store, exact, endpoint=_url(address, terms), archive=exact, without_bulk=single)
 
 
-def _url(address: Address, terms: Terms) -> str:
+def _url(address: Address, terms: S3Terms) -> str:
     region = terms.region or "us-east-1"
     return terms.endpoint or f"https://s3.{region}.amazonaws.com/{address.bucket}"
 
 
-def terms_of(address: Address, env: Mapping[str, str]) -> Terms:
+def terms_of(address: Address, env: Mapping[str, str]) -> S3Terms:
     """Read what MLflow and boto3 read: environment first, then the profile's files."""
     profile = env.get("AWS_PROFILE") or env.get("AWS_DEFAULT_PROFILE")
     files = _files(profile or "default", env)
@@ -77,7 +56,7 @@ def terms_of(address: Address, env: Mapping[str, str]) -> Terms:
     )
     ignores = env.get("MLFLOW_S3_IGNORE_TLS", "").lower() in ("true", "1")
     style = env.get("MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE", "auto")
-    return Terms(
+    return S3Terms(
         endpoint=endpoint.rstrip("/") if endpoint else None,
         region=env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or files.get("region"),
         verifies=not ignores,
@@ -120,7 +99,7 @@ def _section(path: Path, name: str) -> dict[str, str]:
     return dict(parser[name]) if parser.has_section(name) else {}
 
 
-def _store(address: Address, terms: Terms, *, bulk: bool = True) -> S3Store:
+def _store(address: Address, terms: S3Terms, *, bulk: bool = True) -> S3Store:
     config: dict[str, Any] = {
         "bucket": address.bucket,
         "region": terms.region or "us-east-1",

@@ -15,13 +15,13 @@ from mlflow_cleanup.stores.objects.versions import Version
 from mlflow_cleanup.stores.objects.web import each
 
 if TYPE_CHECKING:
-    from mlflow_cleanup.stores.objects.s3 import Terms
+    from mlflow_cleanup.stores.objects.terms import S3Terms
 
 
 class S3Exact:
     """A bucket as boto3 sees it; loaded only when it is needed."""
 
-    def __init__(self, address: Address, terms: Terms) -> None:
+    def __init__(self, address: Address, terms: S3Terms) -> None:
         self._bucket, self._terms = address.bucket, terms
 
     def pages(self, prefix: str, after: str) -> Iterator[list[Found]]:

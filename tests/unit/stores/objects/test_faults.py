@@ -15,7 +15,7 @@ from mlflow_cleanup.model.item import Held, Item, Size
 from mlflow_cleanup.stores.base import Purged
 from mlflow_cleanup.stores.objects import removal
 from mlflow_cleanup.stores.objects.bucket import Bucket
-from mlflow_cleanup.stores.objects.s3 import RETRIES
+from mlflow_cleanup.stores.objects.terms import RETRIES
 from tests.kit.grounds import INSIDE, NOTE, RUN, always, item_at, place
 from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
 from tests.kit.servers.proxy import (
