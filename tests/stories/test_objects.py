@@ -669,3 +669,17 @@ class TestUnfinishedUploads:
             (root,) = world.plan().roots
             assert root.unfinished.files == (world.clock.wall_s - begun_s >= 3 * 86_400)
             world.advance(days=1)
+
+
+@on_s3
+def test_key_that_xml_cannot_hold_holds_nothing_up(bucket: BucketWorld) -> None:
+    """It is removed by a request of its own, and the rest as always."""
+    world = bucket.world
+    run = bucket.run({"a\ufffeb": 3, "a\x01b": 4, "a\x1bb": 5, "ok": 1})
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+    world.purge_by_hand(run)
+
+    assert bucket.files(run) == {}
+    assert world.states(run) == [ItemState.PURGED]
