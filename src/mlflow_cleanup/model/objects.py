@@ -105,7 +105,7 @@ def object_place(uri: str) -> str | Unplaced:
         return Unplaced(Misread.AMBIGUOUS, uri)
     home = _exact_home(scheme, authority)
     if home is None:
-        return Unplaced(Misread.MALFORMED, f"{uri}: {authority!r} is the name of no bucket")
+        return Unplaced(Misread.MALFORMED, f"{uri}: it names no bucket")
     key = path.removeprefix("/")
     if scheme in _ADLS and ("%" in key or "//" in f"/{key}"):
         return Unplaced(Misread.AMBIGUOUS, uri)
