@@ -670,6 +670,26 @@ class TestUnfinishedUploads:
             assert root.unfinished.files == (world.clock.wall_s - begun_s >= 3 * 86_400)
             world.advance(days=1)
 
+    def test_in_a_root_inside_are_that_roots(self, tmp_path: Path, objects: Objects) -> None:
+        """Neither another root's nor another database's are given up with those around them."""
+        outer, inner = f"{objects.uri}/team", f"{objects.uri}/team/inner"
+        bucket = BucketWorld.make(tmp_path / "home", objects, "team", roots=(outer, inner))
+        other = BucketWorld.make(tmp_path / "other", objects, "team/other")
+        world = bucket.world
+        world.cycle()
+        other.world.cycle()
+        keys = {f"{above}/{'f' * 32}/artifacts/big" for above in ("inner/0", "other/0", "0")}
+        for key in keys:
+            self.begin(bucket, key)
+        world.workplace.adopt(outer, alone=True)
+        world.advance(days=4)
+        assert sum(root.unfinished.files for root in world.plan().roots) == 1
+        world.sweep()
+
+        assert self.left(bucket) == {key for key in keys if "/0/" in key}
+        world.close()
+        other.world.close()
+
 
 @on_s3
 def test_no_secret_of_a_location_is_shown(bucket: BucketWorld) -> None:
