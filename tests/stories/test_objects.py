@@ -692,6 +692,29 @@ class TestUnfinishedUploads:
 
 
 @on_s3
+def test_what_another_database_has_in_a_root_inside_is_no_orphan(
+    tmp_path: Path, objects: Objects
+) -> None:
+    """Its marker lies there, and tells that what is unknown here is not nobody's."""
+    bucket = BucketWorld.make(tmp_path / "home", objects, "team")
+    other = BucketWorld.make(tmp_path / "other", objects, "team/workspaces/theirs")
+    world = bucket.world
+    other.put(f"0/{'f' * 32}/artifacts/a", 5)
+    bucket.put(f"0/{'e' * 32}/artifacts/a", 5)
+    bucket.run({"large": 1_000})
+    world.cycle()
+    other.world.cycle()
+    world.workplace.adopt(bucket.root, alone=True)
+    for _ in range(2):
+        world.advance(days=4)
+        world.sweep()
+
+    assert {item.entity.id for item in world.items()} == {"e" * 32}
+    world.close()
+    other.world.close()
+
+
+@on_s3
 def test_no_secret_of_a_location_is_shown(bucket: BucketWorld) -> None:
     """Clients put signatures and passwords into URIs; reasons name the place without them."""
     world = bucket.world
