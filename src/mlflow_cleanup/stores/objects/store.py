@@ -134,6 +134,9 @@ class ObjectStore:
                 return Purged(Size(), complete=True)
             if self._purges_versions and self._bucket.archive is not None:
                 emptied = remove_versions(self._bucket.archive, prefix, keep_going)
+                if emptied.complete and self._holds_any(prefix):
+                    why = f"{prefix}: it holds objects of which the store tells no versions"
+                    return Purged(emptied.freed, False, (why,))
                 return Purged(emptied.freed, emptied.complete, _told(emptied.failures))
             version = self._some_version(prefix)
             keeps = version is not None and self._bucket.keeps_versions(version)
