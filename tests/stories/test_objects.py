@@ -750,3 +750,47 @@ def test_key_that_xml_cannot_hold_holds_nothing_up(bucket: BucketWorld) -> None:
 
     assert bucket.files(run) == {}
     assert world.states(run) == [ItemState.PURGED]
+
+
+@on_s3
+def test_what_lies_in_another_databases_root_is_not_ours_to_take(
+    tmp_path: Path, objects: Objects
+) -> None:
+    """A copy of a database with a wider root deletes a run that lives in the original."""
+    theirs = BucketWorld.make(tmp_path / "theirs", objects, "team/mlflow")
+    live = theirs.run({"a": 5})
+    theirs.world.cycle()
+    copy = BucketWorld.make(tmp_path / "copy", objects, "team")
+    run = copy.run({}, uri=f"{theirs.root}/0/{live.id}/artifacts")
+    assert run.id == live.id
+    copy.world.cycle()
+    copy.world.delete(run)
+    copy.world.cycle()
+    copy.world.advance(days=8)
+    copy.world.cycle()
+
+    assert theirs.files(live) == {"a": 5}
+    assert copy.world.states(run) == []
+    copy.world.close()
+    theirs.world.close()
+
+
+@on_s3
+def test_own_marker_below_a_wider_root_is_in_nobodys_way(tmp_path: Path, objects: Objects) -> None:
+    """An operator who configures a wider root later leaves the marker of the first one behind."""
+    bucket = BucketWorld.make(tmp_path / "home", objects, "team/mlflow")
+    world, run = bucket.world, bucket.run({"a": 5})
+    world.db.execute(
+        "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
+        f"{bucket.root}/0/{run.id}/artifacts",
+        run.id,
+    )
+    world.cycle()
+    world.restart(roots=(f"{objects.uri}/team",))
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+    world.purge_by_hand(run)
+
+    assert bucket.files(run) == {}
+    world.close()
