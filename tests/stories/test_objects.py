@@ -669,3 +669,128 @@ class TestUnfinishedUploads:
             (root,) = world.plan().roots
             assert root.unfinished.files == (world.clock.wall_s - begun_s >= 3 * 86_400)
             world.advance(days=1)
+
+    def test_in_a_root_inside_are_that_roots(self, tmp_path: Path, objects: Objects) -> None:
+        """Neither another root's nor another database's are given up with those around them."""
+        outer, inner = f"{objects.uri}/team", f"{objects.uri}/team/inner"
+        bucket = BucketWorld.make(tmp_path / "home", objects, "team", roots=(outer, inner))
+        other = BucketWorld.make(tmp_path / "other", objects, "team/other")
+        world = bucket.world
+        world.cycle()
+        other.world.cycle()
+        keys = {f"{above}/{'f' * 32}/artifacts/big" for above in ("inner/0", "other/0", "0")}
+        for key in keys:
+            self.begin(bucket, key)
+        world.workplace.adopt(outer, alone=True)
+        world.advance(days=4)
+        assert sum(root.unfinished.files for root in world.plan().roots) == 1
+        world.sweep()
+
+        assert self.left(bucket) == {key for key in keys if "/0/" in key}
+        world.close()
+        other.world.close()
+
+
+@on_s3
+def test_what_another_database_has_in_a_root_inside_is_no_orphan(
+    tmp_path: Path, objects: Objects
+) -> None:
+    """Its marker lies there, and tells that what is unknown here is not nobody's."""
+    bucket = BucketWorld.make(tmp_path / "home", objects, "team")
+    other = BucketWorld.make(tmp_path / "other", objects, "team/workspaces/theirs")
+    world = bucket.world
+    other.put(f"0/{'f' * 32}/artifacts/a", 5)
+    bucket.put(f"0/{'e' * 32}/artifacts/a", 5)
+    bucket.run({"large": 1_000})
+    world.cycle()
+    other.world.cycle()
+    world.workplace.adopt(bucket.root, alone=True)
+    for _ in range(2):
+        world.advance(days=4)
+        world.sweep()
+
+    assert {item.entity.id for item in world.items()} == {"e" * 32}
+    world.close()
+    other.world.close()
+
+
+@on_s3
+def test_no_secret_of_a_location_is_shown(bucket: BucketWorld) -> None:
+    """Clients put signatures and passwords into URIs; reasons name the place without them."""
+    world = bucket.world
+    uris = (
+        "wasbs://c@acc.blob.core.windows.net/p/0/x/artifacts?sv=2021&sig=SECRET",
+        "https://acc.blob.core.windows.net/c/0/x/artifacts?sig=SECRET",
+        "https://user:SECRET@host/api/2.0/mlflow-artifacts/artifacts/0/x?x=1",
+        "s3://AKIA:SECRET@bucket/0/x/artifacts",
+        "ftp://user:SECRET@host/0/x/artifacts",
+        "sftp://user:SECRET/+=@host/0/x",
+    )
+    runs = [bucket.run({}, uri=uri) for uri in uris]
+    world.cycle()
+    world.delete(*runs)
+    world.cycle()
+
+    shown = [str(item.verdict) for item in world.plan().keep]
+    shown += [sentence_of(event) for event in world.events]
+    shown += [world.kept_because(run) or "" for run in runs]
+    assert len(shown) >= 3 * len(runs)
+    assert not [text for text in shown if "SECRET" in text]
+
+
+@on_s3
+def test_key_that_xml_cannot_hold_holds_nothing_up(bucket: BucketWorld) -> None:
+    """It is removed by a request of its own, and the rest as always."""
+    world = bucket.world
+    run = bucket.run({"a\ufffeb": 3, "a\x01b": 4, "a\x1bb": 5, "ok": 1})
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+    world.purge_by_hand(run)
+
+    assert bucket.files(run) == {}
+    assert world.states(run) == [ItemState.PURGED]
+
+
+@on_s3
+def test_what_lies_in_another_databases_root_is_not_ours_to_take(
+    tmp_path: Path, objects: Objects
+) -> None:
+    """A copy of a database with a wider root deletes a run that lives in the original."""
+    theirs = BucketWorld.make(tmp_path / "theirs", objects, "team/mlflow")
+    live = theirs.run({"a": 5})
+    theirs.world.cycle()
+    copy = BucketWorld.make(tmp_path / "copy", objects, "team")
+    run = copy.run({}, uri=f"{theirs.root}/0/{live.id}/artifacts")
+    assert run.id == live.id
+    copy.world.cycle()
+    copy.world.delete(run)
+    copy.world.cycle()
+    copy.world.advance(days=8)
+    copy.world.cycle()
+
+    assert theirs.files(live) == {"a": 5}
+    assert copy.world.states(run) == []
+    copy.world.close()
+    theirs.world.close()
+
+
+@on_s3
+def test_own_marker_below_a_wider_root_is_in_nobodys_way(tmp_path: Path, objects: Objects) -> None:
+    """An operator who configures a wider root later leaves the marker of the first one behind."""
+    bucket = BucketWorld.make(tmp_path / "home", objects, "team/mlflow")
+    world, run = bucket.world, bucket.run({"a": 5})
+    world.db.execute(
+        "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",
+        f"{bucket.root}/0/{run.id}/artifacts",
+        run.id,
+    )
+    world.cycle()
+    world.restart(roots=(f"{objects.uri}/team",))
+    world.cycle()
+    world.delete(run)
+    world.cycle()
+    world.purge_by_hand(run)
+
+    assert bucket.files(run) == {}
+    world.close()

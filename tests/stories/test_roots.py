@@ -393,3 +393,22 @@ class TestOtherFileSystem:
         world.cycle()
 
         assert world.bytes_at(held) == 10
+
+
+def test_what_lies_in_another_databases_root_is_not_ours_to_take(tmp_path: Path) -> None:
+    """A copy of a database with a wider root deletes a run that lives in the original."""
+    theirs = World.make(tmp_path / "theirs")
+    live = theirs.run({"a": 5})
+    theirs.cycle()
+    wider = str(theirs.root.parent)
+    copy = World.make(tmp_path / "copy", roots=(wider,), artifacts_destination=wider)
+    run = copy.run({}, uri=str(live.place))
+    assert run.id == live.id
+    copy.cycle()
+    copy.delete(run)
+    copy.cycle()
+
+    assert theirs.bytes_at(live) == 5
+    assert copy.states(run) == []
+    copy.close()
+    theirs.close()

@@ -12,11 +12,13 @@ from mlflow_cleanup.decide.planner import Ground
 from mlflow_cleanup.errors import CleanupError
 from mlflow_cleanup.model.event import Event, EventKind
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import RESERVED, Location
 from mlflow_cleanup.model.moment import Moment
 from mlflow_cleanup.model.objects import is_object
 from mlflow_cleanup.model.shape import shape_of
 from mlflow_cleanup.report.text import counted
 from mlflow_cleanup.stores.base import ArtifactStore, KeepGoing, Unfinished
+from mlflow_cleanup.stores.marker import NAME
 
 
 class Upload(NamedTuple):
@@ -62,16 +64,29 @@ def give_up_forgotten(workplace: Workplace, now: Moment, keep_going: KeepGoing) 
 
 def _old(workplace: Workplace, now: Moment, keep_going: KeepGoing) -> Iterator[Upload]:
     """Yield what was begun so long ago that nobody is at it, where nobody else's can be."""
-    for root in filter(is_object, real_roots(workplace.settings)):
+    roots = real_roots(workplace.settings)
+    for root in filter(is_object, roots):
         try:
             store = workplace.store_of(root)
             if not store.is_adopted():
                 continue
+            inner = [one[len(root) + 1 :] for one in roots if one.startswith(f"{root}/")]
             for what in store.unfinished(keep_going):
-                if now.age_s(what.begun_at) >= ORPHAN_AGE.total_seconds():
+                if now.age_s(what.begun_at) < ORPHAN_AGE.total_seconds():
+                    continue
+                if any(what.path.startswith(f"{one}/") for one in inner):
+                    continue  # that root's
+                if not _is_under_a_marker(store, what.path):
                     yield Upload(store, what)
         except (CleanupError, OSError):
             continue  # its inventory says what is wrong with it
+
+
+def _is_under_a_marker(store: ArtifactStore, path: str) -> bool:
+    """Tell whether something lies in another root inside this one, of whichever database."""
+    names = path.split("/")[:-1]
+    above = (Location(store.root, (*names[:depth], RESERVED)) for depth in range(1, len(names) + 1))
+    return any(store.holds_file(place, NAME) for place in above)
 
 
 def _unclaimed(uploads: Iterable[Upload], ground: Ground) -> Iterator[Upload]:

@@ -205,7 +205,15 @@ def _is_in_use(place: Place, view: View) -> bool:
 
 
 def _is_where_mlflow_writes(place: Place, root: str, view: View) -> bool:
-    """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root."""
+    """Tell a run's directory from a copy of it that somebody keeps elsewhere under the root.
+
+    What lies in a root inside this one is that one's, whichever database it belongs to.
+    """
+    for inventory in view.inventories:
+        if inventory.root == root and any(
+            place.inside[: len(names)] == names for names in inventory.marked
+        ):
+            return False
     return is_usual_experiment(place.above) or (root, place.above) in view.experiments
 
 

@@ -73,10 +73,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """One root. `foreign` holds what has no recognised shape, by its first directory."""
+    """One root. `foreign` holds what has no recognised shape, by its first directory.
+
+    `marked` are directories in it that have an owner marker of their own, whosever it is.
+    """
 
     root: str
     places: Mapping[tuple[str, ...], Place]
     foreign: Mapping[str, Size]
     total: Size
     unseen: tuple[Unseen, ...] = ()
+    marked: frozenset[tuple[str, ...]] = frozenset()

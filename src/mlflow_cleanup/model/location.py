@@ -44,7 +44,9 @@ __all__ = [
 RESERVED = ".mlflow-cleanup"
 """Name of our own directory, in the state directory's place and under every artifact root."""
 
-_PROXY_PATH = "/api/2.0/mlflow-artifacts/artifacts"
+_PROXY_PATH = re.compile(r"/(?:ajax-)?api/2\.0/mlflow-artifacts/artifacts/")
+"""Under both of its names MLflow's server gives the same."""
+
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")  # two letters or more: `C:` is a drive
 _DRIVE = re.compile(r"^[A-Za-z]:(/|$)")
 
@@ -135,7 +137,7 @@ def is_proxied(uri: str) -> bool:
     """Tell whether a place is relative to the server's artifacts destination."""
     scheme = scheme_of(uri)
     return scheme == "mlflow-artifacts" or (
-        scheme in ("http", "https") and f"{_PROXY_PATH}/" in uri
+        scheme in ("http", "https") and _PROXY_PATH.search(uri) is not None
     )
 
 
@@ -167,8 +169,8 @@ def _local_part(uri: str, where: Whereabouts, *, lenient: bool = False) -> str |
             return _file_path(parts.netloc, parts.path, where)
         case "mlflow-artifacts":
             return _proxied_path(uri, parts.path, where)
-        case "http" | "https" if _PROXY_PATH + "/" in parts.path:
-            return _proxied_path(uri, parts.path.partition(_PROXY_PATH)[2], where)
+        case "http" | "https" if (proxy := _PROXY_PATH.search(parts.path)) is not None:
+            return _proxied_path(uri, parts.path[proxy.end() :], where)
     return Unplaced(Misread.REMOTE, uri)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
+
+_USER = re.compile(r"(//[^@:\s]*):[^@\s]*@")
+_QUERY = re.compile(r"(\w:[^?]*\?)[^\s)']+", re.DOTALL)
 
 
 class Misread(str, Enum):
@@ -23,3 +27,11 @@ class Unplaced:
 
     why: Misread
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", without_secrets(self.detail))
+
+
+def without_secrets(text: str) -> str:
+    """Leave out of a URI what clients put passwords and signatures into: it is shown and kept."""
+    return _QUERY.sub(r"\1…", _USER.sub(r"\1:…@", text))

@@ -34,6 +34,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STRIPPED = "".join(map(chr, range(0x21)))
 """What `urllib` takes off a URI's beginning, as a browser would."""
 
+_ACCESS_POINT = re.compile(r"s3://(?:arn:.*|.*-s3alias|.*--ol-s3|.*\.mrap)", re.IGNORECASE)
+"""Names that Amazon gives to access points: each leads to some bucket, with the bucket's keys."""
+
 _SUFFIX = r"core\.(?:windows\.net|chinacloudapi\.cn|usgovcloudapi\.net)"
 _BUCKETS = {
     "s3": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"),
@@ -58,6 +61,20 @@ def home_of(path: str) -> str:
 def bucket_of(home: str) -> str:
     """Return a bucket's or container's bare name."""
     return home.partition("://")[2].partition("@")[0]
+
+
+def may_be_one(home: str, other: str) -> bool:
+    """Tell whether two names of buckets may be one bucket's.
+
+    What decides where a name leads are credentials and endpoints that we need not know: an account
+    that AZURE_STORAGE_CONNECTION_STRING names instead, or Google's storage reached as S3. Where
+    bucket or container are called the same, they may be the same; and an access point may be one of
+    any bucket on S3.
+    """
+    if bucket_of(home) == bucket_of(other):
+        return True
+    both = home.startswith("s3://") and other.startswith("s3://")
+    return both and any(map(_ACCESS_POINT.fullmatch, (home, other)))
 
 
 def is_object_root(text: str) -> bool:
@@ -88,7 +105,7 @@ def object_place(uri: str) -> str | Unplaced:
         return Unplaced(Misread.AMBIGUOUS, uri)
     home = _exact_home(scheme, authority)
     if home is None:
-        return Unplaced(Misread.MALFORMED, f"{uri}: {authority!r} is the name of no bucket")
+        return Unplaced(Misread.MALFORMED, f"{uri}: it names no bucket")
     key = path.removeprefix("/")
     if scheme in _ADLS and ("%" in key or "//" in f"/{key}"):
         return Unplaced(Misread.AMBIGUOUS, uri)

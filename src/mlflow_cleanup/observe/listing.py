@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from mlflow_cleanup.model.inventory import Inventory, Listed, Place, Unseen
 from mlflow_cleanup.model.item import Size
+from mlflow_cleanup.model.location import RESERVED
 from mlflow_cleanup.model.shape import ARTIFACTS, shape_of
 
 Mark = Callable[[str], bool]
@@ -26,7 +27,14 @@ def take_inventory(
         else:
             intake.add(found)
     intake.settle()
-    return Inventory(root, intake.places, intake.foreign, intake.total, tuple(unseen))
+    return Inventory(
+        root,
+        intake.places,
+        intake.foreign,
+        intake.total,
+        tuple(unseen),
+        frozenset(intake.roots),
+    )
 
 
 class _Intake:
@@ -41,6 +49,7 @@ class _Intake:
         self.places: dict[tuple[str, ...], Place] = {}
         self.foreign: dict[str, Size] = {}
         self.total = Size()
+        self.roots: set[tuple[str, ...]] = set()
         self._place: Place | None = None
         self._depth = 0
         self._above: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -92,6 +101,8 @@ class _Intake:
         elif found.files:
             top = "/".join(found.inside[:2])
             self.foreign[top] = self.foreign.get(top, Size()) + found.size
+            if found.inside[1:] and found.inside[-1] == RESERVED:
+                self.roots.add(found.inside[:-1])
         return place
 
     def _place_of(self, found: Listed) -> Place | None:

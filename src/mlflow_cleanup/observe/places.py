@@ -22,10 +22,10 @@ from mlflow_cleanup.model.location import (
     readings,
 )
 from mlflow_cleanup.model.objects import (
-    bucket_of,
     home_of,
     is_object,
     is_object_root,
+    may_be_one,
     object_root,
 )
 from mlflow_cleanup.model.shape import ARTIFACTS
@@ -77,9 +77,7 @@ class Places:
         self._followed: dict[str, str] = {}
         spelled = {spelled_out(root): real_root(root) for root in roots}
         spelled.update({real: real for real in list(spelled.values())})
-        self._homes: dict[str, set[str]] = {}
-        for home in filter(None, map(home_of, spelled)):
-            self._homes.setdefault(bucket_of(home), set()).add(home)
+        self._homes = tuple(dict.fromkeys(filter(None, map(home_of, spelled))))
         # The innermost root first, under each of its two spellings.
         self._roots = sorted(spelled.items(), key=lambda pair: len(pair[0]), reverse=True)
 
@@ -167,18 +165,14 @@ class Places:
         return tuple(self._real_above(path) for path in self._readings(text))
 
     def _readings(self, text: object) -> tuple[str, ...]:
-        """Return what a text may mean, in a root's bucket under each name that it is known by.
-
-        What decides where a name leads are credentials and endpoints that we need not know: an
-        account that AZURE_STORAGE_CONNECTION_STRING names instead, or Google's storage reached as
-        S3. Where bucket or container are called the same, they may be the same.
-        """
+        """Return what a text may mean, in a root's bucket under each name that it is known by."""
         paths = readings(text, self._where)
         others = [
             home + path.removeprefix(own)
             for path in paths
             if (own := home_of(path))
-            for home in self._homes.get(bucket_of(own), ())
+            for home in self._homes
+            if may_be_one(own, home)
         ]
         return (*dict.fromkeys((*paths, *others)),) if others else paths
 

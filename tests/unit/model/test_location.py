@@ -59,6 +59,7 @@ PROXY = "http://h/api/2.0/mlflow-artifacts/artifacts"
         (f"{PROXY}/1/x", "/art/1/x"),
         ("https://h:443/api/2.0/mlflow-artifacts/artifacts/1/x", "/art/1/x"),
         ("http://h/prefix/api/2.0/mlflow-artifacts/artifacts/1/x", "/art/1/x"),
+        ("http://h/ajax-api/2.0/mlflow-artifacts/artifacts/1/x", "/art/1/x"),
     ],
 )
 def test_a_uri_with_one_meaning_is_placed_there(uri: str, path: str) -> None:

@@ -479,3 +479,23 @@ class TestLinksOfClaims:
             link.mkdir()
 
         assert found.links_moved()
+
+
+@pytest.mark.parametrize(
+    ("root", "text", "is_one"),
+    [
+        ("s3://mine/team", "s3://mine-abc123-s3alias/team/0/shared", True),
+        ("s3://mine/team", "s3a://mine-abc123-s3alias/team/0/shared", True),
+        ("s3://mine/team", "s3://arn:aws:s3:eu-west-1:1:accesspoint:mine/team/0/shared", True),
+        ("s3://mine-abc123-s3alias/team", "s3://mine/team/0/shared", True),
+        ("gs://mine/team", "s3://mine-abc123-s3alias/team/0/shared", False),
+        ("s3://mine/team", "s3://theirs/team/0/shared", False),
+    ],
+)
+def test_a_claim_through_an_access_point_may_be_one_on_ours(
+    root: str, text: str, *, is_one: bool
+) -> None:
+    """An access point is a name of its own for a bucket, and which one it is of cannot be seen."""
+    places = Places([root], Whereabouts("/", None))
+
+    assert (f"{root}/0/shared" in places.claimed(text)) is is_one

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from mlflow_cleanup.errors import QuarantineFailed, StoreUnreachable, UnsafePlace
+from mlflow_cleanup.errors import ForeignOwner, QuarantineFailed, StoreUnreachable, UnsafePlace
 from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
@@ -63,6 +63,7 @@ class LocalStore:
     ) -> None:
         self._root, self._owner, self._wait = root, replace(owner, root=root), wait
         self._is_marked, self._tokens, self._by_descriptor = is_marked, tokens, by_descriptor
+        self._known, self._alone = tokens, set[tuple[str, ...]]()
         self._listers = listers
 
     @property
@@ -87,6 +88,7 @@ class LocalStore:
             )
             if found is None or found.token != ours.token or not found.says_the_same_as(ours):
                 marker.write(root, ours)
+        self._alone.clear()
         self._is_marked = True
         if token is not None:
             self._tokens = {token}
@@ -111,6 +113,7 @@ class LocalStore:
         """See `ArtifactStore.quarantine`."""
         parents, name = _split(location.inside)
         with self._open() as root:
+            self._require_alone(root, location.inside)
             try:
                 with descend(root, parents) as parent:
                     held = self._move_away(root, parent, name, item_id, note)
@@ -158,6 +161,24 @@ class LocalStore:
             elif is_gone:
                 _remove_if_empty(root, parents)
         return Purged(removal.freed, is_gone, () if is_gone else shown(removal.failures))
+
+    def _require_alone(self, root: Directory, inside: Sequence[str]) -> None:
+        """Raise ForeignOwner where a directory on the way is another database's root.
+
+        Each is looked at once until the root's own marker is looked at again.
+        """
+        for depth in range(1, len(inside) - 1):
+            above = tuple(inside[:depth])
+            if above in self._alone:
+                continue
+            try:
+                with descend(root, above) as directory:
+                    found, where = marker.read(directory), directory.path
+            except FileNotFoundError:
+                return  # then nothing is there at all
+            if found is not None and not found.is_ours(self._owner, self._known):
+                raise ForeignOwner(where, found.database)
+            self._alone.add(above)
 
     def find(self, item: Item) -> Presence:
         """See `ArtifactStore.find`."""

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -41,6 +42,6 @@ def _date_at(endpoint: str) -> str | None:
     except HTTPError as error:
         with error:
             return error.headers.get("Date")
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return None
     return date

@@ -16,7 +16,7 @@ from obstore.store import GCSStore
 from mlflow_cleanup.stores.objects.address import Address
 from mlflow_cleanup.stores.objects.bucket import PAGE, Bucket, Content, Found
 from mlflow_cleanup.stores.objects.terms import ANSWER_S, CONNECT_S, RETRIES
-from mlflow_cleanup.stores.objects.troubles import Told
+from mlflow_cleanup.stores.objects.troubles import Kind, Told, Trouble, cleaned
 from mlflow_cleanup.stores.objects.web import ask, each
 
 HOST = "https://storage.googleapis.com"
@@ -170,13 +170,17 @@ def _token() -> Token | None:
 
     def give() -> str | None:
         import google.auth
+        from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
-        if not state:
-            scope = "https://www.googleapis.com/auth/devstorage.read_write"
-            state.append(google.auth.default(scopes=[scope])[0])
-        if not state[0].valid:
-            state[0].refresh(Request())
+        try:
+            if not state:
+                scope = "https://www.googleapis.com/auth/devstorage.read_write"
+                state.append(google.auth.default(scopes=[scope])[0])
+            if not state[0].valid:
+                state[0].refresh(Request())
+        except GoogleAuthError as error:
+            raise Told(Trouble(Kind.REFUSED, cleaned(str(error)))) from None
         token: str | None = state[0].token
         return token
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,6 +17,9 @@ from mlflow_cleanup.stores.objects.web import each
 
 if TYPE_CHECKING:
     from mlflow_cleanup.stores.objects.terms import S3Terms
+
+
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 class S3Exact:
@@ -35,13 +39,16 @@ class S3Exact:
             yield [one for one in found if one.key > after]
 
     def delete(self, keys: Sequence[str]) -> dict[str, str]:
-        """See `Exact.delete`."""
+        """See `Exact.delete`; a key that XML cannot hold is named by a request of its own."""
+        single = [key for key in keys if _NOT_XML.search(key)]
+        bulk = [key for key in keys if not _NOT_XML.search(key)]
         try:
-            return self._delete([{"Key": key} for key in keys])
+            reasons = self._delete([{"Key": key} for key in bulk])
         except Told as error:
             if error.trouble.kind is not Kind.NO_BULK:
                 raise
-        return each(keys, self._delete_one, together=1)
+            return each(keys, self._delete_one, together=1)
+        return reasons | each(single, self._delete_one, together=1)
 
     def _delete_one(self, key: str) -> None:
         with _told():

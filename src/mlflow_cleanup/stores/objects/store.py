@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 
-from mlflow_cleanup.errors import UnsafePlace
+from mlflow_cleanup.errors import ForeignOwner, UnsafePlace
 from mlflow_cleanup.model.globs import Globs
 from mlflow_cleanup.model.inventory import Listed, Unseen
 from mlflow_cleanup.model.item import Held, Item, Size
@@ -22,7 +22,7 @@ from mlflow_cleanup.stores.base import KeepGoing, Mark, Presence, Purged, Restor
 from mlflow_cleanup.stores.marker import Owner
 from mlflow_cleanup.stores.objects import ownership
 from mlflow_cleanup.stores.objects.address import Address
-from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Content, Unnameable
+from mlflow_cleanup.stores.objects.bucket import ERRORS, Bucket, Content, Unnameable, is_nameable
 from mlflow_cleanup.stores.objects.clock import lag_of
 from mlflow_cleanup.stores.objects.flow import Gate
 from mlflow_cleanup.stores.objects.listing import Grouping, with_markers
@@ -57,9 +57,10 @@ class ObjectStore:
         self._address, self._bucket, self._wait = address, bucket, wait
         self._purges_versions = purges_versions
         self._owner = replace(owner, root=address.root)
-        self._is_marked, self._tokens = is_marked, tokens
+        self._is_marked, self._tokens, self._known = is_marked, tokens, tokens
         self._gate = Gate()
         self._marker: Content | None = None
+        self._alone = set[tuple[str, ...]]()
 
     @cached_property
     def _lag_s(self) -> float:
@@ -117,6 +118,7 @@ class ObjectStore:
         note: Mapping[str, str] | None,  # noqa: ARG002 - likewise
     ) -> Held | None:
         """See `ArtifactStore.quarantine`: nothing moves."""
+        self._require_alone(location)
         return Held.IN_PLACE if self.exists(location) else None
 
     def restore(self, item: Item) -> Restored:
@@ -128,12 +130,16 @@ class ObjectStore:
     def purge(self, item: Item, keep_going: KeepGoing) -> Purged:
         """See `ArtifactStore.purge`."""
         prefix = self._address.below(item.location.inside)
+        self._require_alone(item.location)
         with self._seen():
             if item.held is not Held.IN_PLACE:
                 ownership.require_bucket(self._bucket, self._address)
                 return Purged(Size(), complete=True)
             if self._purges_versions and self._bucket.archive is not None:
                 emptied = remove_versions(self._bucket.archive, prefix, keep_going)
+                if emptied.complete and self._holds_any(prefix):
+                    why = f"{prefix}: it holds objects of which the store tells no versions"
+                    return Purged(emptied.freed, False, (why,))
                 return Purged(emptied.freed, emptied.complete, _told(emptied.failures))
             version = self._some_version(prefix)
             keeps = version is not None and self._bucket.keeps_versions(version)
@@ -289,9 +295,29 @@ class ObjectStore:
         except Unnameable:
             return None  # the removal says what it is
 
+    def _require_alone(self, location: Location) -> None:
+        """Raise ForeignOwner where a directory on the way is another database's root.
+
+        Each is looked at once until the root's own marker is looked at again.
+        """
+        for depth in range(1, len(location.inside) - 1):
+            above = location.inside[:depth]
+            if above in self._alone:
+                continue
+            key = self._address.key((*above, RESERVED, marker.NAME))
+            with self._seen():
+                found = self._bucket.read(key, marker.LARGEST_BYTES) if is_nameable(key) else None
+            where = Location(self.root, above).path
+            if found is not None and not marker.decoded(where, found.body).is_ours(
+                self._owner, self._known
+            ):
+                raise ForeignOwner(where, marker.decoded(where, found.body).database)
+            self._alone.add(above)
+
     def _require(self) -> tuple[Owner | None, Content | None]:
         found, content = ownership.read(self._bucket, self._address)
         self._marker = content
+        self._alone.clear()
         ours = marker.require(self.root, found, self._owner, self._tokens, expected=self._is_marked)
         return ours, content
 

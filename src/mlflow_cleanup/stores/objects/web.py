@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException, InvalidURL
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -36,11 +37,13 @@ def ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None = 
             return Answer(answer.read(), dict(answer.headers))
     except HTTPError as error:
         with error:
-            raise _told(error.code, error.read().decode("utf-8", "replace")) from None
+            raise _told(error.code, _rest_of(error)) from None
     except URLError as error:
         raise Told(Trouble(Kind.NO_STORE, f"no connection ({error.reason})")) from None
-    except OSError as error:
-        raise Told(Trouble(Kind.BUSY, f"no answer ({error})")) from None
+    except InvalidURL:  # it prints the URL, and with it a signature
+        raise Told(Trouble(Kind.REFUSED, "its settings make no URL")) from None
+    except (OSError, HTTPException) as error:
+        raise Told(Trouble(Kind.BUSY, f"no answer ({type(error).__name__})")) from None
 
 
 def each(
@@ -58,6 +61,13 @@ def each(
     with ThreadPoolExecutor(together) as pool:
         reasons = pool.map(one, keys)
         return {key: why for key, why in zip(keys, reasons, strict=True) if why is not None}
+
+
+def _rest_of(error: HTTPError) -> str:
+    try:
+        return error.read().decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""  # its status says enough
 
 
 def _told(status: int, said: str) -> Told:

@@ -13,6 +13,7 @@ from mlflow_cleanup.stores.objects.store import KEPT_VERSIONS
 from mlflow_cleanup.stores.opening import open_store
 from tests.kit.grounds import INSIDE, OURS, always, item_at, place
 from tests.kit.object_grounds import ObjectGround, S3Objects, use_s3
+from tests.kit.servers.proxy import Proxy, Reply
 from tests.kit.servers.seaweedfs import SeaweedFS
 
 PREFIX = "root/" + "/".join(INSIDE)
@@ -88,6 +89,20 @@ def test_purge_of_versions_where_there_are_none_is_a_purge(s3_ground: ObjectGrou
     s3_ground.put(place(s3_ground), {"weights": b"1" * 10})
 
     assert thorough(s3_ground).purge(held(s3_ground), always) == Purged(Size(1, 10), complete=True)
+
+
+def test_store_that_tells_of_no_versions_is_not_empty(
+    faulty_ground: ObjectGround, proxy: Proxy
+) -> None:
+    """Some servers know no versions and say that there are none; the objects are there."""
+    none = b"<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+    faulty_ground.put(place(faulty_ground), {"weights": b"1" * 10})
+    proxy.fault = lambda asked: Reply(200, none) if "versions" in asked.path else None
+
+    purged = thorough(faulty_ground).purge(held(faulty_ground), always)
+
+    assert (purged.freed, purged.complete) == (Size(), False)
+    assert "tells no versions" in purged.failures[0]
 
 
 def test_locked_versions_stay_and_say_so(
