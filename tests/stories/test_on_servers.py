@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.config import database_of
-from mlflow_cleanup.errors import LeaseLost, PlanRefused, RegistryNotGiven
+from mlflow_cleanup.errors import DatabaseRefused, LeaseLost, PlanRefused, RegistryNotGiven
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.item import ItemState
 from tests.kit.programs import until
@@ -133,6 +133,37 @@ def test_a_registry_on_a_server_has_to_be_given_again(world: World, server: Serv
     world.restart(registry=None)
     world.cycle()
     assert world.bytes_at(run) == 0
+
+
+@pytest.mark.parametrize("table", ["model_versions", "tags"])
+def test_rows_that_are_hidden_from_us_are_not_taken_for_none(
+    tmp_path: Path, postgresql: PostgreSQL, table: str
+) -> None:
+    """Row security leaves claims out without a word, so then nothing is read at all."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    name = name_of(world)
+    postgresql.execute(f"CREATE ROLE reads_{name} LOGIN PASSWORD 'x1x'")
+    try:
+        postgresql.execute(
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reads_{name}; "
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+            name,
+        )
+        run, pinned = world.run(), world.run()
+        world.cycle()
+        world.register(str(run.place))
+        world.tag(pinned, "mlflow-cleanup.keep", "yes")
+        world.delete(run, pinned)
+        url = postgresql.url(name, user=f"reads_{name}", password="x1x")
+        world.restart(database=database_of(url, "/"))
+
+        with pytest.raises(DatabaseRefused, match="row-level security"):
+            world.cycle()
+        assert (world.bytes_at(run), world.bytes_at(pinned)) == (10, 10)
+    finally:
+        world.close()
+        postgresql.execute(f"DROP OWNED BY reads_{name}", name)
+        postgresql.execute(f"DROP ROLE reads_{name}")
 
 
 class TestAnotherServer:

@@ -22,7 +22,8 @@ _IDLE_MS = 600_000  # what we leave open by mistake must not keep the server fro
 _BEGUN = text(
     "SELECT set_config('statement_timeout', :answer_ms, true), "
     "set_config('lock_timeout', :wait_ms, true), "
-    "set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
+    "set_config('idle_in_transaction_session_timeout', :idle_ms, true), "
+    "set_config('row_security', 'off', true)"
 )
 
 _COLUMNS = text(
