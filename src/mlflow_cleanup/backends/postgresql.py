@@ -12,6 +12,7 @@ from mlflow_cleanup.backends.attention import Attention
 from mlflow_cleanup.backends.base import Columns, Probe, ServerLock, Traits
 from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.servers import engine_of, grouped, told
+from mlflow_cleanup.errors import DatabaseBusy
 from mlflow_cleanup.model.database import Database
 
 ANSWER_MS = 120_000
@@ -38,6 +39,17 @@ _COLUMNS = text(
 
 _TRAITS = text(
     "SELECT pg_is_in_recovery(), "
+_MADE_ANEW = text(
+    "SELECT 1 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation "
+    "WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
+    "AND (c.oid IS NULL OR (c.relkind = 'r' AND c.relfilenode <> 0 "
+    "AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid))) LIMIT 1"
+)
+"""A table that was made or written anew (ALTER TABLE, TRUNCATE, a backup put back) after the moment
+that is read looks empty in it. What was read is locked until the end; what is listed of it is of
+that moment, what the function says of now."""
+
     "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
     "txid_snapshot_xmax(txid_current_snapshot()), "
     "has_function_privilege('pg_control_system()', 'EXECUTE'), "
@@ -110,6 +122,8 @@ class PostgreSQL:
         """Read by what this database is recognised."""
         is_standby, number, count, *may_read = connection.execute(_TRAITS).one()
         system = str(connection.execute(_SYSTEM).scalar()) if may_read[0] else None
+                if connection.execute(_MADE_ANEW).first() is not None:
+                    raise DatabaseBusy(self.database.name, self._wait_s)
         timeline = connection.execute(_TIMELINE).scalar() if may_read[1] else None
         return Traits(
             change_count=int(count),

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mlflow_cleanup.backends.held import Held
 from mlflow_cleanup.backends.mysql import _transactions_in
+from mlflow_cleanup.backends.opening import open_backend
 from mlflow_cleanup.backends.servers import engine_of, explained, told
 from mlflow_cleanup.config import database_of
 from mlflow_cleanup.errors import (
@@ -209,3 +210,40 @@ def test_a_server_that_is_away_is_asked_ever_less_often(monkeypatch: pytest.Monk
 def test_transactions_of_a_position_are_counted(position: str, count: int) -> None:
     """As MySQL writes it, and as MariaDB does."""
     assert _transactions_in(position) == count
+
+
+class TestPostgreSQLsMoment:
+    """A table that was written anew looks empty in a moment before: it is not taken for that."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ALTER TABLE model_versions ALTER COLUMN creation_time TYPE numeric",
+            "TRUNCATE model_versions CASCADE",
+            "CREATE TABLE other (LIKE model_versions); DROP TABLE model_versions CASCADE; "
+            "ALTER TABLE other RENAME TO model_versions",
+        ],
+    )
+    def test_a_table_written_anew_meanwhile_ends_the_reading(
+        self, postgresql: PostgreSQL, change: str
+    ) -> None:
+        """Its rows are not in what is read, and nobody may go on without them."""
+        name = postgresql.new_database()
+        backend = open_backend(database_of(postgresql.url(name), "/"))
+
+        def read() -> None:
+            with backend.reading() as connection:
+                connection.exec_driver_sql("SELECT 1 FROM runs")
+                postgresql.execute(change, name)
+                assert not connection.exec_driver_sql("SELECT 1 FROM model_versions").all()
+
+        with pytest.raises(DatabaseBusy):
+            read()
+
+    def test_what_is_not_read_may_be_written_anew(self, postgresql: PostgreSQL) -> None:
+        """Others empty tables of theirs all day long."""
+        name = postgresql.new_database()
+        backend = open_backend(database_of(postgresql.url(name), "/"))
+        with backend.reading() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM runs")
+            postgresql.execute("TRUNCATE model_versions CASCADE", name)
