@@ -166,6 +166,26 @@ def test_rows_that_are_hidden_from_us_are_not_taken_for_none(
         postgresql.execute(f"DROP ROLE reads_{name}")
 
 
+def test_an_older_backup_put_back_into_the_same_database_is_refused(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    """That the tables were made anew tells, as the server's own count goes on."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    for _ in range(5):
+        world.run()
+    world.cycle()
+    world.db.execute("CREATE TABLE backup AS SELECT * FROM runs")
+    late = world.run()
+    world.cycle()
+    world.db.execute("TRUNCATE runs CASCADE")
+    world.db.execute("INSERT INTO runs SELECT * FROM backup")
+
+    with pytest.raises(PlanRefused, match="went back in time"):
+        world.cycle()
+    assert world.bytes_at(late) == 10
+    world.close()
+
+
 class TestAnotherServer:
     """A fail-over, a backup or a replica is recognised, whatever name it has."""
 

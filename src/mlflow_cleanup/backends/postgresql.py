@@ -54,6 +54,8 @@ that moment, what the function says of now."""
     "txid_snapshot_xmax(txid_current_snapshot()), "
     "has_function_privilege('pg_control_system()', 'EXECUTE'), "
     "has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
+    # Another number once the table was made anew, or emptied as a whole: a backup was put back.
+    "pg_relation_filenode(to_regclass('runs'))::bigint, "
 )
 _SYSTEM = text("SELECT system_identifier::text FROM pg_control_system()")
 _TIMELINE = text("SELECT timeline_id::bigint FROM pg_control_checkpoint()")
@@ -120,7 +122,7 @@ class PostgreSQL:
 
     def traits(self, connection: Connection) -> Traits:
         """Read by what this database is recognised."""
-        is_standby, number, count, *may_read = connection.execute(_TRAITS).one()
+        is_standby, number, count, made, *may_read = connection.execute(_TRAITS).one()
         system = str(connection.execute(_SYSTEM).scalar()) if may_read[0] else None
                 if connection.execute(_MADE_ANEW).first() is not None:
                     raise DatabaseBusy(self.database.name, self._wait_s)
@@ -141,6 +143,7 @@ class PostgreSQL:
         """Return the lock that excludes whoever acts on the same database from elsewhere."""
         names = {"group": _LOCK_GROUP}
         return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER, _EXPIRE), names)
+            schema_count=None if made is None else int(made),
 
 
 class _Probe:
