@@ -26,6 +26,8 @@ _BEGUN = text(
     "set_config('idle_in_transaction_session_timeout', :idle_ms, true), "
     "set_config('row_security', 'off', true)"
 )
+"""Without row security a table of which some rows are hidden from us is an error: a claim that is
+not seen would be taken for none."""
 
 _COLUMNS = text(
     "SELECT c.relname, a.attname FROM pg_catalog.pg_attribute a "
@@ -37,8 +39,6 @@ _COLUMNS = text(
 )
 """What a name without a schema means here, whatever the search path is."""
 
-_TRAITS = text(
-    "SELECT pg_is_in_recovery(), "
 _MADE_ANEW = text(
     "SELECT 1 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation "
     "WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.database = "
@@ -50,12 +50,14 @@ _MADE_ANEW = text(
 that is read looks empty in it. What was read is locked until the end; what is listed of it is of
 that moment, what the function says of now."""
 
+_TRAITS = text(
+    "SELECT pg_is_in_recovery(), "
     "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
     "txid_snapshot_xmax(txid_current_snapshot()), "
-    "has_function_privilege('pg_control_system()', 'EXECUTE'), "
-    "has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
     # Another number once the table was made anew, or emptied as a whole: a backup was put back.
     "pg_relation_filenode(to_regclass('runs'))::bigint, "
+    "has_function_privilege('pg_control_system()', 'EXECUTE'), "
+    "has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
 )
 _SYSTEM = text("SELECT system_identifier::text FROM pg_control_system()")
 _TIMELINE = text("SELECT timeline_id::bigint FROM pg_control_checkpoint()")
@@ -69,11 +71,22 @@ _SEEN = (
 )
 _GATE = 2  # so many columns of that say whether anything was committed
 
-_TRY_LOCK = "SELECT pg_try_advisory_lock(%(group)s::int, hashtext(coalesce(current_schema(), '')))"
-_HAS_LOCK = (
+_PLACE = (
+    "coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.oid = to_regclass('runs')), current_schema(), '')::text"
+)
+"""In which schema the runs are: two roles may find the same ones by different search paths."""
+
+_OURS_HERE = (
     "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() "
     "AND classid = %(group)s::bigint::oid AND granted "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_HAS_LOCK = f"{_OURS_HERE} AND objid = (hashtext({_PLACE})::bigint & 4294967295)::oid"
+_TRY_LOCK = (
+    # A session that is new and has one already is another process's too: a pooler gave it to both.
+    f"SELECT CASE WHEN ({_OURS_HERE}) THEN false "
+    f"ELSE pg_try_advisory_lock(%(group)s::int, hashtext({_PLACE})) END"
 )
 _LOCK_GROUP = 1_835_822_183
 """Tells our lock from those of others in the same database; any number would do."""
@@ -109,6 +122,8 @@ class PostgreSQL:
             connection.execute(_BEGUN, {name: str(value) for name, value in limits.items()})
             try:
                 yield connection
+                if connection.execute(_MADE_ANEW).first() is not None:
+                    raise DatabaseBusy(self.database.name, self._wait_s)
             finally:
                 connection.rollback()
 
@@ -124,12 +139,11 @@ class PostgreSQL:
         """Read by what this database is recognised."""
         is_standby, number, count, made, *may_read = connection.execute(_TRAITS).one()
         system = str(connection.execute(_SYSTEM).scalar()) if may_read[0] else None
-                if connection.execute(_MADE_ANEW).first() is not None:
-                    raise DatabaseBusy(self.database.name, self._wait_s)
         timeline = connection.execute(_TIMELINE).scalar() if may_read[1] else None
         return Traits(
             change_count=int(count),
             file=None if system is None else f"{system}:{number}",
+            schema_count=None if made is None else int(made),
             server=system,
             timeline=None if timeline is None else int(timeline),
             is_standby=bool(is_standby),
@@ -143,7 +157,6 @@ class PostgreSQL:
         """Return the lock that excludes whoever acts on the same database from elsewhere."""
         names = {"group": _LOCK_GROUP}
         return HeldLock(Held(self.database), (_TRY_LOCK, _HAS_LOCK, _HOLDER, _EXPIRE), names)
-            schema_count=None if made is None else int(made),
 
 
 class _Probe:

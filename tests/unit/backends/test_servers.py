@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from mlflow_cleanup.backends.held import Held
+from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.mysql import _transactions_in
 from mlflow_cleanup.backends.opening import open_backend
 from mlflow_cleanup.backends.servers import engine_of, explained, told
@@ -23,6 +23,7 @@ from mlflow_cleanup.errors import (
     DatabaseGone,
     DatabaseRefused,
     DriverMissing,
+    LeaseHeld,
     TrackingUnreadable,
 )
 from mlflow_cleanup.model.database import Database
@@ -247,3 +248,40 @@ class TestPostgreSQLsMoment:
         with backend.reading() as connection:
             connection.exec_driver_sql("SELECT 1 FROM runs")
             postgresql.execute("TRUNCATE model_versions CASCADE", name)
+
+
+class TestPostgreSQLsLock:
+    """One lock for one set of tables, however they are reached."""
+
+    def test_another_search_path_to_the_same_tables_is_no_way_around(
+        self, postgresql: PostgreSQL
+    ) -> None:
+        """A role that has a schema of its own name sees that one first."""
+        name = postgresql.new_database()
+        postgresql.execute("CREATE SCHEMA first", name)
+        url = postgresql.url(name)
+        path = "?options=-c%20search_path%3Dfirst%2Cpublic"
+        one, other = (open_backend(database_of(uri, "/")).lock() for uri in (url, url + path))
+        assert one is not None
+        assert other is not None
+        one.acquire()
+        one.verify()
+        with pytest.raises(LeaseHeld):
+            other.acquire()
+        one.release()
+        other.acquire()
+        other.verify()
+        other.release()
+
+    def test_a_session_that_two_share_is_no_lock(self, postgresql: PostgreSQL) -> None:
+        """A pooler may give both the same one, on which each would get the lock."""
+        name = postgresql.new_database()
+        database = database_of(postgresql.url(name), "/")
+        one, other = (open_backend(database).lock() for _ in range(2))
+        assert isinstance(one, HeldLock)
+        assert isinstance(other, HeldLock)
+        one.acquire()
+        other._held = one._held
+        with pytest.raises(LeaseHeld):
+            other.acquire()
+        one.release()
