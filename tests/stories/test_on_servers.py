@@ -186,6 +186,25 @@ def test_an_older_backup_put_back_into_the_same_database_is_refused(
     world.close()
 
 
+@pytest.mark.parametrize("who", ["version", "dataset"])
+def test_a_reference_that_the_server_thinks_the_same_claims(
+    tmp_path: Path, mariadb: MariaDB, who: str
+) -> None:
+    """MySQL finds a run by its id in capital letters, and so does MLflow on it."""
+    world = World.make(tmp_path / "home", TrackingServer.on(mariadb))
+    run, other = [world.run() for _ in range(12)][-2:]
+    world.cycle()
+    source = f"runs:/{run.id.upper()}/model"
+    if who == "version":
+        world.register(source)
+    else:
+        world.db.dataset("d", f'{{"uri": "{source}"}}', other.id)
+    world.delete(run)
+    world.cycle()
+    assert world.bytes_at(run) == 10
+    world.close()
+
+
 class TestAnotherServer:
     """A fail-over, a backup or a replica is recognised, whatever name it has."""
 
