@@ -285,3 +285,13 @@ class TestPostgreSQLsLock:
         with pytest.raises(LeaseHeld):
             other.acquire()
         one.release()
+
+
+@pytest.mark.parametrize(
+    "uri", ["mysql://u:hidden@h/db?connect_timeout=soon", "postgresql://u:hidden\udcff@h/db"]
+)
+def test_a_uri_that_the_driver_cannot_use_is_told_without_it(uri: str) -> None:
+    """What cannot be a number, or is no UTF-8, is a mistake in the command."""
+    with pytest.raises(BadUsage, match="cannot be read") as told:
+        engine_of(database_of(uri, "/"), {})
+    assert "hidden" not in str(told.value)
