@@ -115,6 +115,27 @@ def test_a_server_that_is_read_only_is_only_watched(tmp_path: Path, mariadb: Mar
     world.close()
 
 
+def test_a_database_of_postgresql_that_is_read_only_is_only_watched(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    """Whoever sets it so, as before a move to another server, means that it is over there now."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    name = name_of(world)
+    postgresql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(PlanRefused, match="or read-only"):
+            world.cycle()
+        assert world.bytes_at(run) == 10
+    finally:
+        postgresql.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    world.cycle()
+    assert world.bytes_at(run) == 0
+    world.close()
+
+
 def test_a_registry_on_a_server_has_to_be_given_again(world: World, server: Server) -> None:
     """Its password is written down nowhere: without it nothing is judged, and it says so."""
     run = world.run()

@@ -51,7 +51,10 @@ that is read looks empty in it. What was read is locked until the end; what is l
 that moment, what the function says of now."""
 
 _TRAITS = text(
-    "SELECT pg_is_in_recovery(), "
+    # A role that may only read is nobody else's matter; a server or database that was set so is.
+    "SELECT pg_is_in_recovery() OR (SELECT setting = 'on' AND source NOT IN "
+    "('user', 'database user', 'client', 'session') FROM pg_settings "
+    "WHERE name = 'default_transaction_read_only'), "
     "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
     "txid_snapshot_xmax(txid_current_snapshot()), "
     # Another number once the table was made anew, or emptied as a whole: a backup was put back.
