@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlflow_cleanup.config import database_of
-from mlflow_cleanup.errors import LeaseLost, PlanRefused, RegistryNotGiven
+from mlflow_cleanup.errors import DatabaseRefused, LeaseLost, PlanRefused, RegistryNotGiven
 from mlflow_cleanup.model.database import Database
 from mlflow_cleanup.model.item import ItemState
 from tests.kit.programs import until
@@ -115,6 +115,27 @@ def test_a_server_that_is_read_only_is_only_watched(tmp_path: Path, mariadb: Mar
     world.close()
 
 
+def test_a_database_of_postgresql_that_is_read_only_is_only_watched(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    """Whoever sets it so, as before a move to another server, means that it is over there now."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    run = world.run()
+    world.cycle()
+    world.delete(run)
+    name = name_of(world)
+    postgresql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(PlanRefused, match="or read-only"):
+            world.cycle()
+        assert world.bytes_at(run) == 10
+    finally:
+        postgresql.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    world.cycle()
+    assert world.bytes_at(run) == 0
+    world.close()
+
+
 def test_a_registry_on_a_server_has_to_be_given_again(world: World, server: Server) -> None:
     """Its password is written down nowhere: without it nothing is judged, and it says so."""
     run = world.run()
@@ -133,6 +154,76 @@ def test_a_registry_on_a_server_has_to_be_given_again(world: World, server: Serv
     world.restart(registry=None)
     world.cycle()
     assert world.bytes_at(run) == 0
+
+
+@pytest.mark.parametrize("table", ["model_versions", "tags"])
+def test_rows_that_are_hidden_from_us_are_not_taken_for_none(
+    tmp_path: Path, postgresql: PostgreSQL, table: str
+) -> None:
+    """Row security leaves claims out without a word, so then nothing is read at all."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    name = name_of(world)
+    postgresql.execute(f"CREATE ROLE reads_{name} LOGIN PASSWORD 'x1x'")
+    try:
+        postgresql.execute(
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reads_{name}; "
+            f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+            name,
+        )
+        run, pinned = world.run(), world.run()
+        world.cycle()
+        world.register(str(run.place))
+        world.tag(pinned, "mlflow-cleanup.keep", "yes")
+        world.delete(run, pinned)
+        url = postgresql.url(name, user=f"reads_{name}", password="x1x")
+        world.restart(database=database_of(url, "/"))
+
+        with pytest.raises(DatabaseRefused, match="row-level security"):
+            world.cycle()
+        assert (world.bytes_at(run), world.bytes_at(pinned)) == (10, 10)
+    finally:
+        world.close()
+        postgresql.execute(f"DROP OWNED BY reads_{name}", name)
+        postgresql.execute(f"DROP ROLE reads_{name}")
+
+
+def test_an_older_backup_put_back_into_the_same_database_is_refused(
+    tmp_path: Path, postgresql: PostgreSQL
+) -> None:
+    """That the tables were made anew tells, as the server's own count goes on."""
+    world = World.make(tmp_path / "home", TrackingServer.on(postgresql))
+    for _ in range(5):
+        world.run()
+    world.cycle()
+    world.db.execute("CREATE TABLE backup AS SELECT * FROM runs")
+    late = world.run()
+    world.cycle()
+    world.db.execute("TRUNCATE runs CASCADE")
+    world.db.execute("INSERT INTO runs SELECT * FROM backup")
+
+    with pytest.raises(PlanRefused, match="went back in time"):
+        world.cycle()
+    assert world.bytes_at(late) == 10
+    world.close()
+
+
+@pytest.mark.parametrize("who", ["version", "dataset"])
+def test_a_reference_that_the_server_thinks_the_same_claims(
+    tmp_path: Path, mariadb: MariaDB, who: str
+) -> None:
+    """MySQL finds a run by its id in capital letters, and so does MLflow on it."""
+    world = World.make(tmp_path / "home", TrackingServer.on(mariadb))
+    run, other = [world.run() for _ in range(12)][-2:]
+    world.cycle()
+    source = f"runs:/{run.id.upper()}/model"
+    if who == "version":
+        world.register(source)
+    else:
+        world.db.dataset("d", f'{{"uri": "{source}"}}', other.id)
+    world.delete(run)
+    world.cycle()
+    assert world.bytes_at(run) == 10
+    world.close()
 
 
 class TestAnotherServer:

@@ -12,6 +12,7 @@ from mlflow_cleanup.backends.attention import Attention
 from mlflow_cleanup.backends.base import Columns, Probe, ServerLock, Traits
 from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.servers import engine_of, grouped, told
+from mlflow_cleanup.errors import DatabaseBusy
 from mlflow_cleanup.model.database import Database
 
 ANSWER_MS = 120_000
@@ -22,8 +23,11 @@ _IDLE_MS = 600_000  # what we leave open by mistake must not keep the server fro
 _BEGUN = text(
     "SELECT set_config('statement_timeout', :answer_ms, true), "
     "set_config('lock_timeout', :wait_ms, true), "
-    "set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
+    "set_config('idle_in_transaction_session_timeout', :idle_ms, true), "
+    "set_config('row_security', 'off', true)"
 )
+"""Without row security a table of which some rows are hidden from us is an error: a claim that is
+not seen would be taken for none."""
 
 _COLUMNS = text(
     "SELECT c.relname, a.attname FROM pg_catalog.pg_attribute a "
@@ -35,10 +39,26 @@ _COLUMNS = text(
 )
 """What a name without a schema means here, whatever the search path is."""
 
+_MADE_ANEW = text(
+    "SELECT 1 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation "
+    "WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
+    "AND (c.oid IS NULL OR (c.relkind = 'r' AND c.relfilenode <> 0 "
+    "AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid))) LIMIT 1"
+)
+"""A table that was made or written anew (ALTER TABLE, TRUNCATE, a backup put back) after the moment
+that is read looks empty in it. What was read is locked until the end; what is listed of it is of
+that moment, what the function says of now."""
+
 _TRAITS = text(
-    "SELECT pg_is_in_recovery(), "
+    # A role that may only read is nobody else's matter; a server or database that was set so is.
+    "SELECT pg_is_in_recovery() OR (SELECT setting = 'on' AND source NOT IN "
+    "('user', 'database user', 'client', 'session') FROM pg_settings "
+    "WHERE name = 'default_transaction_read_only'), "
     "(SELECT oid::bigint FROM pg_database WHERE datname = current_database()), "
     "txid_snapshot_xmax(txid_current_snapshot()), "
+    # Another number once the table was made anew, or emptied as a whole: a backup was put back.
+    "pg_relation_filenode(to_regclass('runs'))::bigint, "
     "has_function_privilege('pg_control_system()', 'EXECUTE'), "
     "has_function_privilege('pg_control_checkpoint()', 'EXECUTE')"
 )
@@ -54,11 +74,22 @@ _SEEN = (
 )
 _GATE = 2  # so many columns of that say whether anything was committed
 
-_TRY_LOCK = "SELECT pg_try_advisory_lock(%(group)s::int, hashtext(coalesce(current_schema(), '')))"
-_HAS_LOCK = (
+_PLACE = (
+    "coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.oid = to_regclass('runs')), current_schema(), '')::text"
+)
+"""In which schema the runs are: two roles may find the same ones by different search paths."""
+
+_OURS_HERE = (
     "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() "
     "AND classid = %(group)s::bigint::oid AND granted "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_HAS_LOCK = f"{_OURS_HERE} AND objid = (hashtext({_PLACE})::bigint & 4294967295)::oid"
+_TRY_LOCK = (
+    # A session that is new and has one already is another process's too: a pooler gave it to both.
+    f"SELECT CASE WHEN ({_OURS_HERE}) THEN false "
+    f"ELSE pg_try_advisory_lock(%(group)s::int, hashtext({_PLACE})) END"
 )
 _LOCK_GROUP = 1_835_822_183
 """Tells our lock from those of others in the same database; any number would do."""
@@ -94,6 +125,8 @@ class PostgreSQL:
             connection.execute(_BEGUN, {name: str(value) for name, value in limits.items()})
             try:
                 yield connection
+                if connection.execute(_MADE_ANEW).first() is not None:
+                    raise DatabaseBusy(self.database.name, self._wait_s)
             finally:
                 connection.rollback()
 
@@ -107,12 +140,13 @@ class PostgreSQL:
 
     def traits(self, connection: Connection) -> Traits:
         """Read by what this database is recognised."""
-        is_standby, number, count, *may_read = connection.execute(_TRAITS).one()
+        is_standby, number, count, made, *may_read = connection.execute(_TRAITS).one()
         system = str(connection.execute(_SYSTEM).scalar()) if may_read[0] else None
         timeline = connection.execute(_TIMELINE).scalar() if may_read[1] else None
         return Traits(
             change_count=int(count),
             file=None if system is None else f"{system}:{number}",
+            schema_count=None if made is None else int(made),
             server=system,
             timeline=None if timeline is None else int(timeline),
             is_standby=bool(is_standby),

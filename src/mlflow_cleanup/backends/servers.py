@@ -89,7 +89,10 @@ def engine_of(database: Database, environment: Mapping[str, str] = os.environ) -
     else:
         url, arguments = _of_mysql(url, environment)
     # What a statement was given can be a client's text, or secret: errors must not show it.
-    return create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+    try:
+        return create_engine(url, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
+    except ValueError:
+        raise BadUsage(f"the URI of the tracking database {database} cannot be read") from None
 
 
 WAIT_S = 5.0
@@ -148,6 +151,7 @@ def grouped(pairs: Iterable[Sequence[Any]], tables: Iterable[str] | None) -> Col
 
 def _parsed(database: Database) -> URL:
     try:
+        database.url.encode()  # an argument that was no UTF-8 can be given to no server
         return make_url(database.url)
     except (ArgumentError, ValueError):
         # Without what the parser said: it may quote the URL.

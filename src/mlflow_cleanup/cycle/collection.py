@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlflow_cleanup.act.metadata import CHANGED, Outcome, Result, remove_rows
+from mlflow_cleanup.act.metadata import CHANGED, Outcome, Result, remove_rows, require_removable
 from mlflow_cleanup.cycle.doubts import Doubts
 from mlflow_cleanup.cycle.judging import ENTITIES, Considered, RowJudge, Trashed
 from mlflow_cleanup.cycle.selection import Selected
@@ -93,8 +93,10 @@ class Collection:
 
         The rows of a page go right after its files, so that hardly anybody who restores a run
         meanwhile finds an empty one. Raises what a cycle raises, DatabaseMissing and
-        TrackingUnwritable.
+        TrackingUnwritable; where no row can be removed, no file is either.
         """
+        if with_rows:
+            require_removable(self.workplace.settings.database)
         for page in self.considered(takes_bytes=take is not None):
             for one in page:
                 if one.stays is not None:

@@ -140,7 +140,7 @@ def connect(server: LedgerServer, application: str) -> Session:
     url = re.sub(r"^[\w+]+://", "postgresql://", server.database.url)
     try:
         words = conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         # Without what the driver said: it may quote the URL.
         raise BadUsage(f"the URI of the ledger {server.name} cannot be read") from None
     usual: dict[str, Any] = {

@@ -159,6 +159,7 @@ class Reader:
         self._connection, self._layout = connection, layout
         self._members = Members(connection, layout)
         self._places_of: dict[tuple[str, str], list[str]] = {}
+        self._asked_for: set[tuple[str, str]] = set()
 
     def claims(self) -> Iterator[Claim]:
         """Read the claims of everything that holds bytes of its own."""
@@ -344,7 +345,7 @@ class Reader:
     def _referred(self, source: str) -> Iterator[object]:
         """Resolve `models:/m-…` and `runs:/<id>/…`, whatever state the model or run is in."""
         scheme, id_, inside = reference(source)
-        for place in self._places_of.get((scheme, id_), ()):
+        for place in self._places_of.get((scheme, _folded(id_)), ()):
             yield f"{place}/{inside}" if inside and scheme == OF_RUN else place
 
     def _look_up(self, texts: Iterable[str]) -> None:
@@ -352,12 +353,14 @@ class Reader:
         wanted: dict[str, set[str]] = {OF_RUN: set(), OF_MODEL: set()}
         for text in texts:
             scheme, id_, _ = reference(text)
-            if scheme and (scheme, id_) not in self._places_of and can_be_asked_for(id_):
+            if scheme and (scheme, id_) not in self._asked_for and can_be_asked_for(id_):
                 wanted[scheme].add(id_)
+                self._asked_for.add((scheme, id_))
         for scheme, (name, key, place) in _REFERRED.items():
             for some in batches(wanted[scheme]):
                 for id_, text in self._select(name, key, place, where=column(key).in_(some)):
-                    self._places_of.setdefault((scheme, str(id_)), []).append(text_of(text))
+                    found = self._places_of.setdefault((scheme, _folded(str(id_))), [])
+                    found.append(text_of(text))
 
     def _traces(self) -> Iterator[Claim]:
         for row, gone in self._members.traces():
@@ -376,6 +379,14 @@ class Reader:
             query = query.where(where)
         for some in self._connection.execute(query).partitions(_ROWS_AT_ONCE):
             yield from some
+
+
+def _folded(id_: str) -> str:
+    """Return what is the same for ids that a server may think the same, and MLflow with it.
+
+    On MySQL a run is found by its id in capital letters, or with blanks behind it.
+    """
+    return id_.rstrip(" ").casefold()
 
 
 def _text_column(name: str) -> ColumnClause[str]:

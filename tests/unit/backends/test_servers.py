@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
-from mlflow_cleanup.backends.held import Held
+from mlflow_cleanup.backends.held import Held, HeldLock
 from mlflow_cleanup.backends.mysql import _transactions_in
+from mlflow_cleanup.backends.opening import open_backend
 from mlflow_cleanup.backends.servers import engine_of, explained, told
 from mlflow_cleanup.config import database_of
 from mlflow_cleanup.errors import (
@@ -22,6 +23,7 @@ from mlflow_cleanup.errors import (
     DatabaseGone,
     DatabaseRefused,
     DriverMissing,
+    LeaseHeld,
     TrackingUnreadable,
 )
 from mlflow_cleanup.model.database import Database
@@ -209,3 +211,87 @@ def test_a_server_that_is_away_is_asked_ever_less_often(monkeypatch: pytest.Monk
 def test_transactions_of_a_position_are_counted(position: str, count: int) -> None:
     """As MySQL writes it, and as MariaDB does."""
     assert _transactions_in(position) == count
+
+
+class TestPostgreSQLsMoment:
+    """A table that was written anew looks empty in a moment before: it is not taken for that."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ALTER TABLE model_versions ALTER COLUMN creation_time TYPE numeric",
+            "TRUNCATE model_versions CASCADE",
+            "CREATE TABLE other (LIKE model_versions); DROP TABLE model_versions CASCADE; "
+            "ALTER TABLE other RENAME TO model_versions",
+        ],
+    )
+    def test_a_table_written_anew_meanwhile_ends_the_reading(
+        self, postgresql: PostgreSQL, change: str
+    ) -> None:
+        """Its rows are not in what is read, and nobody may go on without them."""
+        name = postgresql.new_database()
+        backend = open_backend(database_of(postgresql.url(name), "/"))
+
+        def read() -> None:
+            with backend.reading() as connection:
+                connection.exec_driver_sql("SELECT 1 FROM runs")
+                postgresql.execute(change, name)
+                assert not connection.exec_driver_sql("SELECT 1 FROM model_versions").all()
+
+        with pytest.raises(DatabaseBusy):
+            read()
+
+    def test_what_is_not_read_may_be_written_anew(self, postgresql: PostgreSQL) -> None:
+        """Others empty tables of theirs all day long."""
+        name = postgresql.new_database()
+        backend = open_backend(database_of(postgresql.url(name), "/"))
+        with backend.reading() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM runs")
+            postgresql.execute("TRUNCATE model_versions CASCADE", name)
+
+
+class TestPostgreSQLsLock:
+    """One lock for one set of tables, however they are reached."""
+
+    def test_another_search_path_to_the_same_tables_is_no_way_around(
+        self, postgresql: PostgreSQL
+    ) -> None:
+        """A role that has a schema of its own name sees that one first."""
+        name = postgresql.new_database()
+        postgresql.execute("CREATE SCHEMA first", name)
+        url = postgresql.url(name)
+        path = "?options=-c%20search_path%3Dfirst%2Cpublic"
+        one, other = (open_backend(database_of(uri, "/")).lock() for uri in (url, url + path))
+        assert one is not None
+        assert other is not None
+        one.acquire()
+        one.verify()
+        with pytest.raises(LeaseHeld):
+            other.acquire()
+        one.release()
+        other.acquire()
+        other.verify()
+        other.release()
+
+    def test_a_session_that_two_share_is_no_lock(self, postgresql: PostgreSQL) -> None:
+        """A pooler may give both the same one, on which each would get the lock."""
+        name = postgresql.new_database()
+        database = database_of(postgresql.url(name), "/")
+        one, other = (open_backend(database).lock() for _ in range(2))
+        assert isinstance(one, HeldLock)
+        assert isinstance(other, HeldLock)
+        one.acquire()
+        other._held = one._held
+        with pytest.raises(LeaseHeld):
+            other.acquire()
+        one.release()
+
+
+@pytest.mark.parametrize(
+    "uri", ["mysql://u:hidden@h/db?connect_timeout=soon", "postgresql://u:hidden\udcff@h/db"]
+)
+def test_a_uri_that_the_driver_cannot_use_is_told_without_it(uri: str) -> None:
+    """What cannot be a number, or is no UTF-8, is a mistake in the command."""
+    with pytest.raises(BadUsage, match="cannot be read") as told:
+        engine_of(database_of(uri, "/"), {})
+    assert "hidden" not in str(told.value)

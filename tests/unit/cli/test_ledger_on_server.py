@@ -12,8 +12,11 @@ import pytest
 
 from mlflow_cleanup import EventKind
 from mlflow_cleanup.cli.exits import LEASE, NOT_CLEANED, USAGE
+from mlflow_cleanup.config import ledger_server_of
+from mlflow_cleanup.errors import BadUsage
 from mlflow_cleanup.ledger.lease import Lease
 from mlflow_cleanup.ledger.ledger import Ledger
+from mlflow_cleanup.ledger.session import connect
 from mlflow_cleanup.model.ledger_home import LedgerServer
 from tests.kit.children import as_nobody
 from tests.kit.homes import new_schema
@@ -206,3 +209,10 @@ def test_lease_held_by_another_verb_is_told(site: Site, server: LedgerServer, sa
 
     assert said.exit_code == LEASE
     assert "`mlflow-cleanup telling`" in said.output
+
+
+def test_a_uri_that_is_no_utf8_is_told_without_it() -> None:
+    """It can be given to no server: a mistake in the command."""
+    with pytest.raises(BadUsage, match="cannot be read") as told:
+        connect(ledger_server_of("postgresql://u:hidden\udcff@h/db"), "test")
+    assert "hidden" not in str(told.value)

@@ -76,6 +76,40 @@ def test_gc_wants_to_know_where_proxied_artifacts_are(say: Say) -> None:
     assert say("gc", "--dry-run", "--artifacts-destination", "mlartifacts").exit_code == 0
 
 
+def test_gc_takes_no_file_where_it_may_remove_no_row(
+    server: PostgreSQL | MariaDB, world: World, say: Say
+) -> None:
+    """A user who may only read will do for everything else."""
+    run = world.run()
+    world.delete(run)
+    world.close()
+    assert isinstance(world.db, TrackingServer)
+    name, user = world.db.name, f"reads_{world.db.name}"
+    if isinstance(server, PostgreSQL):
+        server.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'x1x'")
+        server.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}", name)
+    else:
+        server.execute(
+            f"CREATE USER {user} IDENTIFIED BY 'x1x'; GRANT SELECT ON {name}.* TO {user}"
+        )
+    url = server.url(name, user=user, password="x1x")
+    words = ("gc", "--yes", "--artifacts-destination", "mlartifacts", "--run-ids", run.id)
+
+    told = say(*words, "--backend-store-uri", url)
+    assert told.exit_code == 3
+    assert "denied" in told.output
+    assert "x1x" not in told.output
+    assert world.bytes_at(run) == 10
+
+    assert say(*words, "--artifacts-only", "--backend-store-uri", url).exit_code == 0
+    assert world.bytes_at(run) == 0
+    if isinstance(server, PostgreSQL):
+        server.execute(f"DROP OWNED BY {user}", name)
+        server.execute(f"DROP ROLE {user}")
+    else:
+        server.execute(f"DROP USER {user}")
+
+
 def test_a_database_without_mlflows_tables_is_told(
     server: PostgreSQL | MariaDB, world: World, say: Say
 ) -> None:

@@ -5,7 +5,7 @@ hangs on what, whatever keeps it.
 """
 
 from mlflow_cleanup.act.metadata.pacing import UNPACED, Pace
-from mlflow_cleanup.act.metadata.removing import foresee, remove_rows, vacuum
+from mlflow_cleanup.act.metadata.removing import foresee, remove_rows, require_removable, vacuum
 from mlflow_cleanup.act.metadata.targets import CHANGED, Outcome, Result, Target, TargetKind
 from mlflow_cleanup.act.metadata.vacuumed import Vacuumed
 
@@ -20,5 +20,6 @@ __all__ = [
     "Vacuumed",
     "foresee",
     "remove_rows",
+    "require_removable",
     "vacuum",
 ]

@@ -52,6 +52,15 @@ def remove_rows(
     return servers_job.remove_rows(database, targets, keep_going, tell, pace or SERVER_PACE)
 
 
+def require_removable(database: Database) -> None:
+    """Ask a server whether its rows may be removed, before anything that belongs to them is.
+
+    Raises TrackingUnwritable, or what keeps the server from being reached.
+    """
+    if database.path is None:
+        servers_job.require_removable(database)
+
+
 def foresee(
     database: Database,
     targets: Iterable[Target],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 
+from sqlalchemy import delete, false
+
 from mlflow_cleanup.act.metadata.graph import Graph, graphs_of
 from mlflow_cleanup.act.metadata.kinds import KINDS
-from mlflow_cleanup.act.metadata.pacing import Pace, Pacer
+from mlflow_cleanup.act.metadata.pacing import SERVER_PACE, Pace, Pacer
 from mlflow_cleanup.act.metadata.patience import KeepGoing, Patience, Stopped
+from mlflow_cleanup.act.metadata.references import Action
 from mlflow_cleanup.act.metadata.schema import Schema
 from mlflow_cleanup.act.metadata.servers.catalogue import ServerCatalogue
 from mlflow_cleanup.act.metadata.servers.phase import Phase
@@ -39,6 +43,21 @@ def remove_rows(
                 yield from _carry_out(session, kind, graphs, shelf, patience)
         except Stopped:
             return
+
+
+def require_removable(database: Database) -> None:
+    """Raise TrackingUnwritable where the rows of runs could not be removed at all.
+
+    No row is: a statement that finds none is refused as any other.
+    """
+    with opened(database, SERVER_PACE) as session:
+        graph = read_graphs(session).get(TargetKind.RUN)
+        if graph is None:
+            return
+        names = {edge.rows.name: edge.rows for edge in graph.steps if edge.action is Action.GOES}
+        with suppress(DatabaseBusy), session.batch():
+            for rows in (*names.values(), graph.rows):
+                session.connection.execute(delete(rows).where(false()))
 
 
 def read_graphs(session: Session) -> Mapping[TargetKind, Graph]:

@@ -31,6 +31,8 @@ class PostgreSQL:
             ("idle_in_transaction_session_timeout", _IDLE_S),
         ):
             connection.execute(select(func.set_config(name, f"{int(value_s * 1000)}ms", False)))
+        # Rows that are hidden from us would hold what goes, and go with nothing: that is an error.
+        connection.execute(select(func.set_config("row_security", "off", False)))
 
     def refusal_to_write(self, connection: Connection) -> str | None:
         """Tell a standby, and a role or database that was set to read only."""
