@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from mlflow_cleanup.stores.objects import gcs
-from mlflow_cleanup.stores.objects.azure import Terms
 from mlflow_cleanup.stores.objects.azure_exact import AzureExact
 from mlflow_cleanup.stores.objects.clock import lag_of
+from mlflow_cleanup.stores.objects.terms import AzureTerms
 from mlflow_cleanup.stores.objects.troubles import Kind, Told
 from mlflow_cleanup.stores.objects.web import ask
 
@@ -69,7 +69,7 @@ def test_clock_of_what_speaks_no_http_is_unknown() -> None:
 
 def test_signature_that_makes_no_url_is_not_shown() -> None:
     """As one that was copied with a space in it."""
-    terms = Terms("account", "http://127.0.0.1:9", signature="sv=1&sig=TOP SECRET")
+    terms = AzureTerms("account", "http://127.0.0.1:9", signature="sv=1&sig=TOP SECRET")
     with pytest.raises(Told) as caught:
         AzureExact("box", terms).has("a/")
 
