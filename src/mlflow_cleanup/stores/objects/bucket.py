@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from mlflow_cleanup.stores.objects.troubles import Told
+from mlflow_cleanup.stores.objects.troubles import Kind, Told, Trouble
 from mlflow_cleanup.stores.objects.versions import Archive
 
 PAGE = 1_000
@@ -106,7 +106,7 @@ class Bucket:
         last = ""
         if not prefix or is_nameable(prefix[:-1]):
             try:
-                for page in self._named(prefix):
+                for page in _ending(self._named(prefix)):
                     yield page
                     last = page[-1].key if page else last
             except InvalidPathError as error:
@@ -122,7 +122,7 @@ class Bucket:
         """List by the other way, which names everything."""
         if self.exact is None:
             raise Unnameable(self.why_not_exact)
-        for page in self.exact.pages(prefix, after):
+        for page in _ending(self.exact.pages(prefix, after)):
             yield _below(page, prefix)
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -209,6 +209,17 @@ class Bucket:
             if any(_REPLACED in one.key for one in page):
                 raise InvalidPathError("a name holds what XML cannot tell")
             yield _below(page, prefix)
+
+
+def _ending(pages: Iterable[list[Found]]) -> Iterator[list[Found]]:
+    """Let no store go on for ever: one that names a page again as its own next lists nothing."""
+    before = None
+    for page in pages:
+        if page and (ends := (page[0].key, page[-1].key)) == before:
+            raise Told(Trouble(Kind.OTHER, "it lists the same objects again and again"))
+        if page:
+            before = ends
+        yield page
 
 
 def _below(page: list[Found], prefix: str) -> list[Found]:

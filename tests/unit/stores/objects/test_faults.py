@@ -274,6 +274,30 @@ def test_listing_that_breaks_off_does_not_look_whole(
     assert not [one for one in found if not isinstance(one, Unseen)]
 
 
+def test_listing_that_never_ends_is_no_listing(
+    faulty_ground: ObjectGround, proxy: Proxy, item: Item
+) -> None:
+    """A store that names a page as its own next has told nothing of what there is."""
+    content = "".join(
+        f"<Contents><Key>{_keys()[0]}{number:04}</Key><Size>5</Size><ETag>x</ETag>"
+        "<LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents>"
+        for number in range(1_000)
+    )
+    endless = (
+        "<ListBucketResult><IsTruncated>true</IsTruncated>"
+        f"<NextContinuationToken>again</NextContinuationToken>{content}</ListBucketResult>"
+    )
+    proxy.fault = lambda asked: Reply(200, endless.encode()) if asked.is_listing else None
+    store = faulty_ground.store()
+
+    with pytest.raises(StoreUnreachable, match="again and again"):
+        store.measure(item, always)
+    with pytest.raises(StoreUnreachable, match="again and again"):
+        list(store.listing(None, always))
+    with pytest.raises(StoreUnreachable, match="again and again"):
+        store.purge(item, always)
+
+
 def test_no_secret_is_in_any_error(
     faulty_ground: ObjectGround, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
