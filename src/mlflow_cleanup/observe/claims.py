@@ -30,7 +30,7 @@ from mlflow_cleanup.model.shape import ARTIFACTS
 from mlflow_cleanup.model.verdict import Gone
 from mlflow_cleanup.observe.members import Members, is_live
 from mlflow_cleanup.observe.places import Places, is_plain
-from mlflow_cleanup.observe.schema import Layout, missing_tables
+from mlflow_cleanup.observe.schema import Layout, missing_columns, missing_tables
 from mlflow_cleanup.observe.texts import (
     OF_MODEL,
     OF_RUN,
@@ -187,6 +187,7 @@ class Reader:
         """Name the tables, and the columns of them, without which claims would be missed."""
         present = self._layout.columns
         missing = [f"table {name} is missing" for name in missing_tables(self._layout)]
+        missing += [f"column {name} is missing" for name in missing_columns(self._layout)]
         return missing + [
             f"table {name} lacks {', '.join(sorted(lacking))}"
             for name, needed in _NEEDED.items()

@@ -35,6 +35,9 @@ _TABLES_SINCE = {
 }
 """The revisions that brought tables which claims are read from, those of every release aside."""
 
+_COLUMNS_SINCE = {"acf3f17fdcc7": ("model_versions", "storage_location")}
+"""The revisions that brought a column which claims are read from to a table of every release."""
+
 _CLAIMING_TABLES = (
     "runs",
     "tags",
@@ -83,14 +86,28 @@ def missing_tables(layout: Layout) -> list[str]:
     A migration makes a table anew under another name and drops the old one, each at once for others
     to see; the revision is written last. What only the missing table claims would be nobody's.
     """
-    since = (
-        tables
-        for revision, tables in _TABLES_SINCE.items()
-        if layout.schema.is_known
-        and _REVISIONS.index(revision) <= _REVISIONS.index(layout.schema.revision)
-    )
+    since = (tables for revision, tables in _TABLES_SINCE.items() if _has_had(layout, revision))
     wanted = [*_IN_EVERY_RELEASE, *(name for tables in since for name in tables)]
     return [name for name in wanted if name not in layout.columns]
+
+
+def missing_columns(layout: Layout) -> list[str]:
+    """Name the columns that the database's revision has and that are not there, or not shown.
+
+    MySQL shows nobody the columns that may not be read: what they claim would be nobody's.
+    """
+    since = [of for revision, of in _COLUMNS_SINCE.items() if _has_had(layout, revision)]
+    return [
+        f"{table}.{item}"
+        for table, item in since
+        if table in layout.columns and item not in layout.columns[table]
+    ]
+
+
+def _has_had(layout: Layout, revision: str) -> bool:
+    """Tell whether a database is of that revision, or of one after it."""
+    schema = layout.schema
+    return schema.is_known and _REVISIONS.index(revision) <= _REVISIONS.index(schema.revision)
 
 
 def read_schema(connection: Connection, columns: Columns) -> Schema:

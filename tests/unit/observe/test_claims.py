@@ -407,6 +407,14 @@ def test_a_claiming_table_that_the_revision_has_is_missed(
     assert claims.snapshot().problems == (f"table {table} is missing",)
 
 
+def test_column_that_is_not_shown_is_no_column_that_claims_nothing(claims: Claims) -> None:
+    """MySQL hides those that may not be read; this revision has them."""
+    claims.db.execute("ALTER TABLE model_versions DROP COLUMN storage_location")
+
+    problem = "column model_versions.storage_location is missing"
+    assert claims.snapshot().problems == (problem,)
+
+
 @pytest.mark.parametrize("version", REVISIONS)
 def test_releases_as_they_are_have_no_problems(tmp_path: Path, version: str) -> None:
     """Tables that a release did not have yet are not missed."""
