@@ -172,7 +172,12 @@ def channel_of(server: LedgerServer) -> str:
 
 def is_made(session: Session) -> bool:
     """Tell whether the ledger's tables are there."""
-    row = session.execute("SELECT to_regclass(?)", (f'"{session.server.schema}".facts',)).fetchone()
+    return _has_table(session, "facts")
+
+
+def _has_table(session: Session, table: str) -> bool:
+    named = f'"{session.server.schema}".{table}'
+    row = session.execute("SELECT to_regclass(?)", (named,)).fetchone()
     return row is not None and row[0] is not None
 
 
@@ -208,6 +213,8 @@ def _prepare(session: Session) -> None:
     ):
         session.script(f'CREATE SCHEMA "{schema}"')
     is_new = not is_made(session)
+    if is_new and _has_table(session, "alembic_version"):
+        raise LedgerRefused(session.server.name, f"the schema {schema} is that of MLflow's tables")
     found = FORMAT if is_new else format_of(session)
     if found > FORMAT:
         return  # a later version's, and left to it

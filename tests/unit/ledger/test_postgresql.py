@@ -203,6 +203,16 @@ def test_server_that_is_not_there_is_said() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_mlflows_own_schema_is_no_place_for_a_ledger(postgresql: PostgreSQL) -> None:
+    """Its migrations know nothing of our tables, nor do we of those that it will make."""
+    name = postgresql.new_database()
+    server = ledger_server_of(f"{postgresql.url(name)}?schema=public")
+
+    with pytest.raises(LedgerRefused, match="that of MLflow's tables"):
+        LedgerSchema.open_to_write(server)
+    assert postgresql.execute("SELECT to_regclass('public.facts')", name) == [(None,)]
+
+
 def test_who_may_not_make_the_schema_is_told_who_can(postgresql: PostgreSQL) -> None:
     """Made by an administrator, it is used as it is."""
     user = "limited"
