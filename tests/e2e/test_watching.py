@@ -116,13 +116,13 @@ def _nothing(_: Path) -> None:
         (_file_store, ["ui"], "mlflow migrate-filestore"),
         (
             _nothing,
-            ["watch", "--backend-store-uri", "postgresql://user:secret@host/mlflow"],
-            "Only SQLite tracking databases",
+            ["watch", "--backend-store-uri", "mssql://user:secret@host/mlflow"],
+            "PostgreSQL, MySQL and MariaDB can be watched",
         ),
         (
             _nothing,
-            ["ui", "--backend-store-uri", "postgresql://user:secret@host/mlflow"],
-            "Only SQLite tracking databases",
+            ["ui", "--backend-store-uri", "mssql://user:secret@host/mlflow"],
+            "PostgreSQL, MySQL and MariaDB can be watched",
         ),
         (_nothing, ["watch", "--backend-store-uri", "http://127.0.0.1:5000"], "tracking server"),
         (_nothing, ["watch", "--backend-store-uri", "sqlite:///no/such/mlflow.db"], "no tracking"),
