@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 
@@ -47,8 +47,7 @@ class Proxy:
                     partners.clear()  # they stay open, and nobody listens to them any more
                     self._is_over.wait(0.05)
                     continue
-                ready, _, _ = select.select([self._listening, *partners], [], [], 0.05)
-                for one in ready:
+                for one in _ready([self._listening, *partners]):
                     if one is self._listening:
                         self._accept(partners, opened)
                     elif one in partners:
@@ -61,6 +60,13 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self._server_port), 5)
             opened.enter_context(server)
             partners[client], partners[server] = server, client
+
+
+def _ready(some: Iterable[socket.socket]) -> list[socket.socket]:
+    """Wait a moment for something to read; takes any number of open files, as select() does not."""
+    with selectors.DefaultSelector() as selector:
+        known = {selector.register(one, selectors.EVENT_READ).fd: one for one in some}
+        return [known[key.fd] for key, _ in selector.select(0.05)]
 
 
 def _forward(one: socket.socket, partners: dict[socket.socket, socket.socket]) -> None:

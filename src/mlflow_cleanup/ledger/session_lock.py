@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import select
+import selectors
 import socket
 import threading
 import time
@@ -137,11 +137,18 @@ class SessionLock:
             session.raw.add_notify_handler(lambda _: wake())
             session.script(f"LISTEN {channel_of(session.server)}")
 
+    def _wait(self) -> None:
+        """Wait for what the server says by itself, for a while."""
+        # Not select(), which takes no descriptor over 1,023.
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._session.raw.fileno(), selectors.EVENT_READ)
+            selector.select(PING_S)
+
     def _keep(self) -> None:
         """Ask again and again, at once when the server says something by itself."""
         while not self._is_over.is_set():
             try:
-                select.select([self._session.raw.fileno()], [], [], PING_S)
+                self._wait()
                 if not self._is_over.is_set():
                     self.verify()
                     self._beside()

@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
 from mlflow_cleanup.config import ledger_server_of
 from mlflow_cleanup.errors import LeaseHeld, LeaseLost, LeaseTaken, LedgerLost, LedgerUnwritable
 from mlflow_cleanup.ledger import fence as fences
+from mlflow_cleanup.ledger import session_lock
 from mlflow_cleanup.ledger.lease import Lease, current_holder
 from mlflow_cleanup.ledger.ledger import Ledger
 from mlflow_cleanup.model.ledger_home import LedgerServer
@@ -17,6 +18,9 @@ from tests.kit.homes import new_schema
 from tests.kit.programs import until
 from tests.kit.servers import free_port
 from tests.kit.servers.postgresql import PostgreSQL
+
+FD_SETSIZE = 1024
+"""What select() can name on most systems."""
 
 
 @pytest.fixture
@@ -51,6 +55,22 @@ def test_only_one_holds_it(server: LedgerServer, first: Lease) -> None:
     assert holder is not None
     assert (holder.what, holder.pid) == ("first", os.getpid())
     first.verify()
+
+
+def test_many_open_files_take_no_lease_away(
+    server: LedgerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection's descriptor may be any number: that of the thousandth file and later ones."""
+    asked = threading.Event()
+    monkeypatch.setattr(session_lock, "PING_S", 0.01)
+    with ExitStack() as opened:
+        while opened.enter_context(open(os.devnull, "rb")).fileno() < FD_SETSIZE:
+            pass
+        lock = session_lock.SessionLock(server, "first", None, asked.set)
+        opened.callback(lock.release)
+        asked.wait(5)
+        assert not lock.fence.lost.is_set()
+        assert asked.is_set()
 
 
 def test_released_lease_is_free(server: LedgerServer) -> None:
