@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import uuid
@@ -17,6 +15,7 @@ from typing import Any
 from mlflow_cleanup.report.status import history_values, status_values, trash_values
 from tests.kit.programs import ENDS_S, MARK, Program, end_all
 from tests.kit.rest import Run, Tracking
+from tests.kit.servers import free_port
 
 HEALTHY_S = 120.0
 """How long a server may take to answer: 5 s alone, over a minute on a loaded machine."""
@@ -27,18 +26,6 @@ LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 ONE_WORKER = ("--workers", "1")
 
 Tree = dict[str, bytes | None]
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on, outside the range given to outgoing calls."""
-    while True:
-        port = random.randint(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def environment_of(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,6 +11,9 @@ from sqlalchemy import Connection
 
 from mlflow_cleanup.model.database import Database
 
+WAIT_S = 5.0
+"""How long to wait for another connection's lock before saying so and trying again later."""
+
 Columns = Mapping[str, frozenset[str]]
 """The names of the columns of each table that is there."""
 

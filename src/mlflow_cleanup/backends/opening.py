@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 
-from mlflow_cleanup.backends.base import Backend
+from mlflow_cleanup.backends.base import WAIT_S, Backend
 from mlflow_cleanup.model.database import MYSQL, POSTGRESQL, SQLITE, Database
-
-WAIT_S = 5.0
-"""How long to wait for another's lock before saying so and trying again later."""
 
 
 def open_backend(database: Database, wait_s: float = WAIT_S) -> Backend:

@@ -15,7 +15,7 @@ from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.backends.base import Columns
+from mlflow_cleanup.backends.base import WAIT_S, Columns
 from mlflow_cleanup.errors import (
     BadUsage,
     DatabaseBusy,
@@ -95,10 +95,6 @@ def engine_of(database: Database, environment: Mapping[str, str] = os.environ) -
         raise BadUsage(f"the URI of the tracking database {database} cannot be read") from None
 
 
-WAIT_S = 5.0
-"""How long to wait for another connection's lock before saying so and trying again later."""
-
-
 def explained(
     database: Database, error: BaseException, wait_s: float = WAIT_S
 ) -> TrackingUnreadable:
@@ -118,16 +114,19 @@ def explained(
 
 def words_of(database: Database, error: BaseException) -> str:
     """Return what a driver said, in one line and without secrets."""
-    inner = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return _without_secrets(database, _text_of(inner))
+    return _without_secrets(database, _text_of(_drivers_own(error)))
 
 
 def explained_any(
     database: Database, error: BaseException, wait_s: float = WAIT_S
 ) -> TrackingUnreadable:
     """Do the same for an error that SQLAlchemy may have put around the driver's."""
-    inner = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return explained(database, inner, wait_s)
+    return explained(database, _drivers_own(error), wait_s)
+
+
+def _drivers_own(error: BaseException) -> BaseException:
+    """Take off what SQLAlchemy put around an error of the driver's."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 @contextmanager

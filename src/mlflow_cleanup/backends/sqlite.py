@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from mlflow_cleanup.backends.base import Columns, Probe, Traits
+from mlflow_cleanup.backends.base import WAIT_S, Columns, Probe, Traits
 from mlflow_cleanup.backends.files import file_id
-from mlflow_cleanup.backends.sqlite_file import WAIT_S, change_counter, connect, explained
+from mlflow_cleanup.backends.sqlite_file import change_counter, connect, explained
 from mlflow_cleanup.errors import DatabaseBusy
 from mlflow_cleanup.model.database import Database
 

@@ -13,6 +13,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
+from mlflow_cleanup.backends.base import WAIT_S
 from mlflow_cleanup.backends.files import file_id
 from mlflow_cleanup.errors import (
     DatabaseBusy,
@@ -22,8 +23,6 @@ from mlflow_cleanup.errors import (
 )
 
 _COUNTER_BEGINS, _COUNTER_ENDS = 24, 28
-WAIT_S = 5.0
-"""How long to wait for another process's lock before saying so and trying again later."""
 
 # Any bytes may stand in a text column; what is not UTF-8 must not stop everything else.
 _DECODE = partial(str, encoding="utf-8", errors="surrogateescape")

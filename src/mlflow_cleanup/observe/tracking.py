@@ -18,8 +18,8 @@ from sqlalchemy import (
     table,
 )
 
-from mlflow_cleanup.backends.base import Columns, Probe
-from mlflow_cleanup.backends.opening import WAIT_S, open_backend
+from mlflow_cleanup.backends.base import WAIT_S, Columns, Probe
+from mlflow_cleanup.backends.opening import open_backend
 from mlflow_cleanup.backends.sql import STREAMED, exact
 from mlflow_cleanup.errors import DatabaseNotReady, TrackingUnreadable
 from mlflow_cleanup.model.batches import batches

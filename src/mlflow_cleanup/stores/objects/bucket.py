@@ -99,9 +99,9 @@ class Bucket:
         Where it has to go on in another way, it goes on after the last key, in the order of code
         points, which not every store need have; or calls `start_over`, and begins again.
 
-            Keys that end with a slash have lost it, that of the prefix itself excepted, unless
-        something else could not be named either.
-            Raises `Unnameable` where a part of it cannot be listed.
+        Keys that end with a slash have lost it, that of the prefix itself excepted, unless
+        something else could not be named either. Raises `Unnameable` where a part of it cannot be
+        listed.
         """
         last = ""
         if not prefix or is_nameable(prefix[:-1]):
